@@ -1,0 +1,41 @@
+"""Names that a configuration may use, read from the tables at the foot of the modules that define them.
+
+A new attention score is one new class and one new line in the table of `nn/scores.py`; nothing here changes. The
+tables stand in modules that import torch, and checking a configuration must not, so the keys are read from the
+source with `ast` and nothing is executed.
+"""
+
+from __future__ import annotations
+
+import ast
+from functools import cache
+from pathlib import Path
+
+from pydantic import AfterValidator
+
+PACKAGE = Path(__file__).parents[1]
+
+
+@cache
+def listed_names(module: str, table: str) -> tuple[str, ...]:
+    """Keys of the dictionary literal `table` in a module file such as "nn/scores.py"."""
+    tree = ast.parse((PACKAGE / module).read_text(encoding="utf-8"))
+    for node in tree.body:
+        targets = [node.target] if isinstance(node, ast.AnnAssign) else getattr(node, "targets", [])
+        value = getattr(node, "value", None)
+        if isinstance(value, ast.Dict) and any(isinstance(t, ast.Name) and t.id == table for t in targets):
+            return tuple(key.value for key in value.keys
+                         if isinstance(key, ast.Constant) and isinstance(key.value, str))
+    raise LookupError(f"{module} has no dictionary named {table}")
+
+
+def listed(module: str, table: str, *also: str) -> AfterValidator:
+    """A pydantic check that a string is a key of that table, or one of `also`."""
+
+    def check(value: str) -> str:
+        names = (*also, *listed_names(module, table))
+        if value not in names:
+            raise ValueError(f"unknown name '{value}', expected one of: {', '.join(names)}")
+        return value
+
+    return AfterValidator(check)

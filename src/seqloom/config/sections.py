@@ -1,0 +1,257 @@
+"""The configuration: every option, its type, its default and its text, written once.
+
+`docs/config.md` and `--help` are generated from here. Reading files, presets, overrides and aliases is
+`loading.py`; contradictions between sections are `checks.py`.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from seqloom.config.names import listed
+
+FORMAT_VERSION = 1
+
+Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+Dropout = Annotated[float, Field(ge=0.0, lt=1.0)]
+Positive = Annotated[int, Field(gt=0)]
+Column = int | str
+CellName = Annotated[str, listed("nn/cells.py", "CELLS")]
+ScoreName = Annotated[str, listed("nn/scores.py", "SCORES")]
+TokenizerName = Annotated[str, listed("data/tokenizers.py", "TOKENIZERS")]
+StrategyName = Annotated[str, listed("search/__init__.py", "STRATEGIES", "auto")]
+
+
+class Section(BaseModel):
+    """A typed part of the configuration: immutable, and an unknown key is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+
+
+def text(default: Any, description: str, **bounds: Any) -> Any:
+    """A field with its text beside it."""
+    return Field(default, description=description, **bounds)
+
+
+# --- data ------------------------------------------------------------------------------------------------------------
+
+
+class CorpusConfig(Section):
+    path: str | None = text(None, "File with both sides: .tsv, .csv, .jsonl, .conllu, plain or .gz.")
+    source: str | None = text(None, "Text file with one source a line; goes with `target`.")
+    target: str | None = text(None, "Text file with one target a line; goes with `source`.")
+    weight: float = text(1.0, "How often this corpus is seen relative to the others.", gt=0)
+    columns: dict[str, Column] | None = text(
+        None, "Column of each role (source, target, features): a number from 1, or a name in the header.")
+
+
+class DataConfig(Section):
+    train: list[CorpusConfig] = text([], "Training files.")
+    valid: list[CorpusConfig] = text([], "Validation files; without them a part of the training data is held out.")
+    valid_fraction: float = text(0.1, "Part of the training data held out when `valid` is empty.", gt=0, lt=1)
+    valid_limit: Positive = text(2000, "At most this many examples are held out.")
+    columns: dict[str, Column] | None = text(None, "Column of each role, for every file that does not say its own.")
+    max_source_length: Positive = text(1000, "Training pairs with a longer source (in tokens) are set aside.")
+    max_target_length: Positive = text(1000, "Training pairs with a longer target (in tokens) are set aside.")
+    drop_duplicates: bool = text(False, "Train on each distinct pair once.")
+
+
+# --- source ----------------------------------------------------------------------------------------------------------
+
+
+class TokenizerConfig(Section):
+    kind: TokenizerName = text(
+        "word", "How text becomes symbols. jamo takes Hangul syllables apart, without loss.")
+    split: Literal["space", "punctuation"] = text(
+        "space", "word only: split at white space, or also between words and punctuation.")
+    normalization: Literal["none", "NFC", "NFD", "NFKC", "NFKD"] = text("NFC", "Unicode normal form, applied first.")
+    lowercase: bool = text(False, "Lower-case the text.")
+    min_frequency: Positive = text(1, "Symbols seen less often in training are unknown.")
+    vocab_size: Positive | None = text(None, "At most this many symbols; the number of pieces for bpe and unigram.")
+
+
+class PretrainedConfig(Section):
+    path: str = Field(description="Vectors: GloVe text, word2vec text or binary, fastText .vec; plain or .gz.")
+    freeze: bool = text(False, "Keep the vectors as they are.")
+
+
+class FeaturesConfig(Section):
+    column: Column = Field(description="Column of the features, a number from 1 or a name in the header.")
+    separator: str = text(";", "What stands between two features.", min_length=1)
+    mode: Literal["symbols", "encoder"] = text(
+        "symbols", "symbols: put before the source as symbols of their own; encoder: embedded apart, attended beside.")
+
+
+class TextSourceConfig(Section):
+    kind: Literal["text"] = "text"
+    tokenizer: TokenizerConfig = text(TokenizerConfig(), "Tokenizer of the source.")
+    embedding_size: Positive = text(256, "Size of a source embedding.")
+    pretrained: PretrainedConfig | None = text(None, "Start the embeddings from these vectors.")
+    reverse: bool = text(False, "Read the source backwards (Sutskever et al. 2014, §3.3).")
+    features: FeaturesConfig | None = text(None, "Features beside the source, as in inflection.")
+
+
+# --- encoder, bridge, decoder ----------------------------------------------------------------------------------------
+
+
+class EncoderConfig(Section):
+    cell: CellName = text("lstm", "Recurrent cell.")
+    layers: Positive = text(1, "Number of layers.")
+    hidden_size: Positive = text(256, "State size of each direction.")
+    bidirectional: bool = text(True, "Read in both directions and concatenate.")
+    embedding_dropout: Dropout = text(0.0, "Dropout of the embedded source.")
+    dropout: Dropout = text(0.0, "Dropout between layers and of the encoder's output.")
+    residual: bool = text(False, "Add a layer's input to its output, from the second layer on.")
+
+
+class BridgeConfig(Section):
+    kind: Literal["affine", "copy", "zero"] = text(
+        "affine", "How the encoder's last state (hidden and cell) becomes the decoder's first: affine with tanh, "
+                  "copied (equal sizes), or zeros.")
+
+
+class AttentionConfig(Section):
+    score: ScoreName = text("general", "Score of a query and a key.")
+    score_layers: Positive = text(1, "concat only: number of hidden layers.")
+    hidden_size: Positive | None = text(None, "concat only: size of the hidden layers; the decoder's when empty.")
+    query: Literal["current", "previous"] = text(
+        "current", "State that asks: this step's (Luong et al. 2015) or the previous one (Bahdanau et al. 2015).")
+    combination: Literal["tanh", "concat"] = text(
+        "tanh", "Attention value and state go through a tanh layer (Luong et al. 2015, eq. 5), or concatenated "
+                "straight into the output layer.")
+    input_feeding: bool = text(True, "Feed the step's result to the next step (Luong et al. 2015, §3.3).")
+    coverage: bool = text(False, "Add the sum of past weights to the score, and the coverage loss (See et al. 2017).")
+    coverage_loss: float = text(1.0, "Weight of the coverage loss (See et al. 2017, eq. 13).", ge=0)
+
+
+class DecoderConfig(Section):
+    cell: CellName = text("lstm", "Recurrent cell.")
+    layers: Positive = text(1, "Number of layers.")
+    hidden_size: Positive = text(512, "State size.")
+    embedding_size: Positive = text(256, "Size of a target embedding.")
+    embedding_dropout: Dropout = text(0.0, "Dropout of the embedded target history.")
+    dropout: Dropout = text(0.0, "Dropout between layers and before the output layer.")
+    residual: bool = text(False, "Add a layer's input to its output, from the second layer on.")
+    context: Literal["attention", "every_step", "initial", "in_step"] = text(
+        "attention", "How the source reaches the decoder: attention; the summary at every step, to the cell and the "
+                     "output layer; the summary as first state only; in_step: no decoder, one RNN that answers "
+                     "position t when it has read position t (the baseline before encoder-decoders).")
+    attention: AttentionConfig = text(AttentionConfig(), "Only for context: attention.")
+    copy_source: bool = text(False, "Pointer-generator: may copy source symbols (See et al. 2017, eqs. 8-9).")
+
+
+# --- head ------------------------------------------------------------------------------------------------------------
+
+
+class SequenceHeadConfig(Section):
+    kind: Literal["sequence"] = "sequence"
+    tokenizer: TokenizerConfig = text(TokenizerConfig(), "Tokenizer of the target.")
+    pretrained: PretrainedConfig | None = text(None, "Start the target embeddings from these vectors.")
+    share_vocabulary: bool = text(False, "One tokenizer for both sides, trained on both; the target's settings count.")
+    tie_embeddings: Literal["none", "output", "all"] = text(
+        "none", "output: target embedding = output layer; all: also = source embedding (needs share_vocabulary).")
+
+
+# --- training --------------------------------------------------------------------------------------------------------
+
+
+class ScheduleConfig(Section):
+    kind: Literal["constant", "plateau", "inverse_square_root"] = text("plateau", "How the learning rate moves.")
+    warmup_steps: int = text(0, "Updates of linear warm-up from zero.", ge=0)
+    factor: float = text(0.5, "plateau: the rate is multiplied by this …", gt=0, lt=1)
+    patience: int = text(2, "plateau: … after this many validations without improvement.", ge=0)
+    min_learning_rate: float = text(1e-6, "The rate never falls below this.", ge=0)
+
+
+class TeacherForcingConfig(Section):
+    ratio: Fraction = text(1.0, "Share of steps fed with the gold history at the start of training.")
+    decay: Literal["none", "linear", "exponential", "inverse_sigmoid"] = text(
+        "none", "How the share falls (Bengio et al. 2015, §2.4): linear: ratio − slope·i; exponential: ratio·k^i; "
+                "inverse_sigmoid: ratio·k/(k + exp(i/k)); i counts updates.")
+    slope: float = text(1e-4, "linear: fall per update.", gt=0)
+    k: float = text(0.9999, "exponential: k < 1; inverse_sigmoid: k ≥ 1.", gt=0)
+    min_ratio: Fraction = text(0.0, "The share never falls below this.")
+    draw: Literal["token", "sequence", "batch"] = text("token", "What one draw decides for.")
+    stop_after_epoch: Positive | None = text(None, "Switch teacher forcing off after this epoch.")
+    stop_at_accuracy: Fraction | None = text(
+        None, "Switch it off once free-running token accuracy on validation data reaches this.")
+
+
+class TrainingConfig(Section):
+    epochs: Positive = text(50, "At most this many passes over the training data.")
+    max_steps: Positive | None = text(None, "At most this many updates.")
+    max_minutes: float | None = text(None, "Stop after this many minutes, as if training had ended.", gt=0)
+    batch_size: Positive = text(64, "Sentences, or target tokens, in a batch.")
+    batch_type: Literal["sentences", "tokens"] = text("sentences", "Unit of batch_size.")
+    accumulate: Positive = text(1, "Batches for one update.")
+    optimizer: Literal["adam", "adamw", "sgd", "adadelta"] = text("adam", "Optimiser.")
+    learning_rate: float | None = text(
+        None, "Learning rate; empty: adam and adamw 0.001, sgd 1.0, adadelta 1.0.", gt=0)
+    betas: tuple[Fraction, Fraction] = text((0.9, 0.999), "adam, adamw.")
+    momentum: Dropout = text(0.0, "sgd.")
+    weight_decay: float = text(0.0, "Decoupled for adamw, L2 otherwise.", ge=0)
+    schedule: ScheduleConfig = text(ScheduleConfig(), "Learning rate schedule.")
+    max_grad_norm: float = text(5.0, "Clip the gradient's norm at this; 0 does not clip.", ge=0)
+    label_smoothing: Dropout = text(0.0, "Mass spread over all other symbols (Szegedy et al. 2016, §7).")
+    teacher_forcing: TeacherForcingConfig = text(TeacherForcingConfig(), "Gold history or the model's own.")
+    validate_every: Positive | None = text(None, "Updates between validations; empty: once an epoch.")
+    metric: Literal["auto", "exact_match", "bleu", "chrf", "ter", "wer", "cer", "rouge_l", "loss"] = text(
+        "auto", "What decides which checkpoint is best; auto: exact_match for character targets, bleu otherwise.")
+    patience: Positive | None = text(10, "Stop after this many validations without improvement; empty: never.")
+    average: Literal["none", "ema", "last"] = text(
+        "none", "Weights that are validated and shipped: as trained, an exponential moving average, or the mean of "
+                "the last average_count validations.")
+    average_decay: Dropout = text(0.999, "ema: weight of the past at each update.")
+    average_count: Positive = text(5, "last: number of validations.")
+    seed: int = text(1, "Seed of everything random.", ge=0, lt=2**32)
+    device: str = text("auto", "auto, cpu, cuda, cuda:1, mps.")
+    threads: Positive | None = text(None, "CPU threads; empty: as many as there are cores for this process.")
+    precision: Literal["auto", "fp32", "bf16"] = text("auto", "fp32, or bf16 products with fp32 weights; auto: fp32.")
+    tensorboard: bool = text(False, "Write TensorBoard events into the run folder.")
+
+
+# --- decoding --------------------------------------------------------------------------------------------------------
+
+
+class DecodingConfig(Section):
+    strategy: StrategyName = text(
+        "auto", "auto: beam when beam_size > 1, greedy otherwise.")
+    beam_size: Positive = text(5, "Hypotheses kept for each sentence.")
+    n_best: Positive = text(1, "Answers for each input; at most beam_size, or samples.")
+    length_penalty: float = text(1.0, "Exponent α: 0 ranks by log-probability, larger prefers longer answers.")
+    length_penalty_kind: Literal["average", "wu"] = text(
+        "average", "score / length^α, or score / ((5 + length) / 6)^α (Wu et al. 2016, eq. 14).")
+    coverage_penalty: float = text(0.0, "β of Wu et al. 2016, eq. 14; needs attention.", ge=0)
+    min_length: int = text(0, "Fewest target tokens.", ge=0)
+    max_length: Positive = text(200, "Most target tokens.")
+    max_length_ratio: float | None = text(None, "Most target tokens for each source token, plus ten.", gt=0)
+    no_repeat_ngram_size: int = text(0, "No n-gram of this size twice; 0 allows all.", ge=0)
+    repetition_penalty: float = text(1.0, "Multiply the log-probability of tokens already produced by "
+                                          "this (Keskar et al. 2019, §4.1).", ge=1.0)
+    temperature: float = text(1.0, "sampling: flatter above 1, sharper below.", gt=0)
+    top_k: int = text(0, "sampling: only the k best; 0 for all.", ge=0)
+    top_p: float = text(1.0, "sampling: only the smallest set with this probability.", gt=0, le=1)
+    seed: int = text(1, "sampling: seed, combined with the line number.", ge=0)
+    allow_unknown: bool = text(True, "May produce the unknown symbol.")
+    replace_unknown: bool = text(False, "Put the source token with the largest attention weight for an unknown one.")
+    batch_tokens: Positive = text(4096, "Source tokens decoded together.")
+
+
+# --- all -------------------------------------------------------------------------------------------------------------
+
+
+class Config(Section):
+    """A whole configuration, as `config.yaml` in a run folder holds it."""
+
+    format_version: Literal[1] = text(FORMAT_VERSION, "Version of the run folder's format.")
+    preset: str | None = text(None, "Preset this configuration started from.")
+    data: DataConfig = text(DataConfig(), "Files and columns.")
+    source: TextSourceConfig = text(TextSourceConfig(), "How inputs are read.")
+    encoder: EncoderConfig = text(EncoderConfig(), "The encoder.")
+    bridge: BridgeConfig = text(BridgeConfig(), "From encoder to decoder.")
+    decoder: DecoderConfig = text(DecoderConfig(), "The decoder.")
+    head: SequenceHeadConfig = text(SequenceHeadConfig(), "What is answered.")
+    training: TrainingConfig = text(TrainingConfig(), "Training.")
+    decoding: DecodingConfig = text(DecodingConfig(), "Decoding defaults; `predict` can override them.")
