@@ -1,0 +1,1 @@
+"""Learning without files: cells, layers, attention, encoders, decoders, losses."""

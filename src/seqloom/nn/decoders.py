@@ -1,0 +1,250 @@
+"""Decoders: from a memory and a target history to what the output layer reads.
+
+`begin` → state, `step` for one token of every hypothesis, `unroll` for a whole known target. The reference `unroll`
+is `step` in a loop; where no step needs the result of another beyond the cell's state, the whole sequence goes
+through at once, and for input feeding a kernel with a hand-written backward pass serves (`kernels/input_feeding.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+from torch.nn import functional
+
+from seqloom.config.sections import Config, DecoderConfig
+from seqloom.nn.bridge import BRIDGES
+from seqloom.nn.cells import CELLS, Cell, CellState
+from seqloom.nn.contexts import AttentionContext, Context, ContextState, Fed, SummaryContext
+from seqloom.nn.kernels import input_feeding
+from seqloom.nn.memory import Memory
+from seqloom.nn.recurrent import RecurrentStack
+from seqloom.types import PADDING
+
+# Chooses the next token from a step's Outputs; used where training feeds the model's own history.
+Choose = Callable[["Outputs"], Int[Tensor, "B K"]]
+
+
+class DecoderState(NamedTuple):
+    """State of B·K hypotheses; every part's first two axes are sentence and hypothesis.
+
+    hidden, cell [B K L H]; context: see ContextState; position [B K] counts steps, for the in-step baseline.
+    """
+
+    hidden: Float[Tensor, "B K L H"]
+    cell: Float[Tensor, "B K L H"] | None
+    context: ContextState = ContextState()
+    position: Int[Tensor, "B K"] | None = None
+
+    def parts(self) -> list[Tensor | None]:
+        return [self.hidden, self.cell, *self.context, self.position]
+
+    @classmethod
+    def of(cls, parts: list[Tensor | None]) -> DecoderState:
+        hidden, cell, feed, last, coverage, position = parts
+        assert hidden is not None
+        return cls(hidden, cell, ContextState(feed, last, coverage), position)
+
+    def gather(self, parents: Int[Tensor, "B K2"]) -> DecoderState:
+        """The state of K2 hypotheses that continue rows `parents` of their sentence."""
+        rows = torch.arange(parents.shape[0], device=parents.device).unsqueeze(1)
+        return self.of([None if part is None else part[rows, parents] for part in self.parts()])
+
+    def keep(self, sentences: Int[Tensor, "B2"]) -> DecoderState:
+        """The state of these sentences only."""
+        return self.of([None if part is None else part.index_select(0, sentences) for part in self.parts()])
+
+
+class Outputs(NamedTuple):
+    """What the output layer reads, for K hypotheses or T positions.
+
+    values [B T O]; weights [B T S] attention; copy_gate [B T] probability of generating, not copying (See et al.
+    2017, eq. 8); coverage_loss [B T] (ibid., eq. 12).
+    """
+
+    values: Float[Tensor, "B T O"]
+    weights: Float[Tensor, "B T S"] | None = None
+    copy_gate: Float[Tensor, "B T"] | None = None
+    coverage_loss: Float[Tensor, "B T"] | None = None
+
+    @staticmethod
+    def join(steps: list[Outputs]) -> Outputs:
+        """Steps of one position each, side by side."""
+        columns = zip(*steps, strict=True)
+        return Outputs(*(None if column[0] is None else torch.cat(column, 1) for column in columns))
+
+
+class RecurrentDecoder(nn.Module):
+    """Recurrent decoder with one of three contexts. N: encoder state size, M: memory size."""
+
+    def __init__(self, symbols: int, memory_size: int, memory_cell: bool, config: Config) -> None:
+        super().__init__()
+        options: DecoderConfig = config.decoder
+        self.embedding = nn.Embedding(symbols, options.embedding_size, padding_idx=PADDING)
+        self.context = _build_context(options, memory_size)
+        self.recurrent = RecurrentStack(
+            options.cell, options.embedding_size + self.context.feed_size, options.hidden_size, layers=options.layers,
+            dropout=options.dropout, residual=options.residual)
+        self.bridge = BRIDGES[config.bridge.kind](
+            memory_size, options.hidden_size, options.layers,
+            cell_state=CELLS[options.cell].has_cell_state, memory_cell=memory_cell)
+        self.output_size = self.context.output_size
+        gate_inputs = memory_size + options.hidden_size + options.embedding_size
+        self.copy_gate = nn.Linear(gate_inputs, 1) if options.copy_source else None
+        self.symbols = symbols
+        self.embedding_dropout = options.embedding_dropout
+        self.dropout = options.dropout
+        self.use_kernel = True
+
+    def cells(self) -> list[Cell]:
+        """The cell of each layer."""
+        return [layer.cells[0] for layer in self.recurrent.layers]  # type: ignore[misc]
+
+    def begin(self, memory: Memory) -> tuple[Memory, DecoderState]:
+        """The memory with the attention's keys, and the state before the first step (K = 1)."""
+        memory = self.context.prepare(memory)
+        hidden, cell = self.bridge(memory)
+        start = None if cell is None else cell.unsqueeze(1)
+        return memory, DecoderState(hidden.unsqueeze(1), start, self.context.start(memory))
+
+    def embed(self, tokens: Int[Tensor, "B T"]) -> Float[Tensor, "B T E"]:
+        """Embedded history. A copied symbol has no embedding of its own and counts as unknown."""
+        known = torch.where(tokens < self.symbols, tokens, torch.ones_like(tokens)) if self.copy_gate else tokens
+        return functional.dropout(self.embedding(known), self.embedding_dropout, self.training)
+
+    def step(self, memory: Memory, state: DecoderState, tokens: Int[Tensor, "B K"]) -> tuple[Outputs, DecoderState]:
+        """One token of each hypothesis."""
+        embedded = self.embed(tokens)
+        return self._advance(memory, state, embedded, self._project(embedded))
+
+    def _project(self, embedded: Float[Tensor, "B T E"]) -> Float[Tensor, "B T G"]:
+        """The embedded token's part of the first cell's gates: all positions at once, before the loop."""
+        first = self.cells()[0]
+        return functional.linear(embedded, first.weight_input[:, : embedded.shape[2]], first.bias_input)
+
+    def _advance(self, memory: Memory, state: DecoderState, embedded: Float[Tensor, "B K E"],
+                 projected: Float[Tensor, "B K G"]) -> tuple[Outputs, DecoderState]:
+        cells = self.cells()
+        previous = state.hidden[:, :, -1]
+        fed = self.context.feed(memory, state.context, previous)
+        if fed.addition is not None:
+            weight = cells[0].weight_input[:, embedded.shape[2]:]
+            projected = projected + functional.linear(fed.addition, weight)
+        hidden, cell_states = [], []
+        below = embedded
+        for layer, cell in enumerate(cells):
+            if layer:
+                below = functional.dropout(below, self.recurrent.dropout, self.training)
+                projected = cell.project(below)
+            before = CellState(state.hidden[:, :, layer], None if state.cell is None else state.cell[:, :, layer])
+            after = cell.advance(projected, before)
+            hidden.append(after.hidden)
+            cell_states.append(after.cell)
+            below = after.hidden + below if self.recurrent.residual and layer else after.hidden
+        kept = [cell_state for cell_state in cell_states if cell_state is not None]
+        outputs, context = self._combine(memory, below, previous, state.context, fed, embedded)
+        return outputs, DecoderState(torch.stack(hidden, 2), torch.stack(kept, 2) if kept else None, context)
+
+    def _combine(self, memory: Memory, hidden: Float[Tensor, "B K H"], previous: Float[Tensor, "B K H"],
+                 state: ContextState, fed: Fed, embedded: Float[Tensor, "B K E"]) -> tuple[Outputs, ContextState]:
+        combined = self.context.combine(memory, hidden, previous, state, fed)
+        values = functional.dropout(combined.outputs, self.dropout, self.training)
+        gate = coverage_loss = None
+        if self.copy_gate is not None:
+            gate = self.copy_gate(torch.cat([combined.values, hidden, embedded], 2)).squeeze(2).sigmoid()
+        if state.coverage is not None and combined.weights is not None:
+            coverage_loss = torch.minimum(combined.weights, state.coverage).sum(2)
+        return Outputs(values, combined.weights, gate, coverage_loss), combined.state
+
+    def unroll(self, memory: Memory, state: DecoderState, tokens: Int[Tensor, "B T"],
+               own: Bool[Tensor, "B T"] | None = None, choose: Choose | None = None) -> Outputs:
+        """Outputs at T positions of a known history `tokens` (<s> first).
+
+        Where `own` is True the token is what `choose` makes of the previous step's outputs instead.
+        """
+        if own is None or choose is None:
+            if not self._is_sequential():
+                return self._unroll_at_once(memory, state, tokens)
+            if self.use_kernel and input_feeding.serves(self):
+                return input_feeding.unroll(self, memory, state, tokens)
+        return self.unroll_stepwise(memory, state, tokens, own, choose)
+
+    def unroll_stepwise(self, memory: Memory, state: DecoderState, tokens: Int[Tensor, "B T"],
+                        own: Bool[Tensor, "B T"] | None = None, choose: Choose | None = None) -> Outputs:
+        """The reference: `step` in a loop, the embedded tokens' projection before it where they are all known."""
+        steps: list[Outputs] = []
+        embedded = self.embed(tokens)
+        projected = self._project(embedded)
+        for t in range(tokens.shape[1]):
+            now, now_projected = embedded[:, t : t + 1], projected[:, t : t + 1]
+            if t and own is not None and choose is not None:
+                chosen = torch.where(own[:, t : t + 1], choose(steps[-1]), tokens[:, t : t + 1])
+                now = self.embed(chosen)
+                now_projected = self._project(now)
+            outputs, state = self._advance(memory, state, now, now_projected)
+            steps.append(outputs)
+        return Outputs.join(steps)
+
+    def _is_sequential(self) -> bool:
+        """Whether a step needs more of the previous step than the cells' states, as the whole-sequence call has them.
+
+        With residual layers that call gives the top layer's output, which is then not the state that asks.
+        """
+        asks_previous = isinstance(self.context, AttentionContext) and self.context.query_previous
+        residual_top = self.recurrent.residual and len(self.recurrent.layers) > 1
+        return self.context.sequential or (asks_previous and residual_top)
+
+    def _unroll_at_once(self, memory: Memory, state: DecoderState, tokens: Int[Tensor, "B T"]) -> Outputs:
+        """The whole recurrence in one call, then all attention together, K = T."""
+        embedded = self.embed(tokens)
+        first = state.hidden[:, 0]
+        states = [CellState(first[:, layer].contiguous(),
+                            None if state.cell is None else state.cell[:, 0, layer].contiguous())
+                  for layer in range(first.shape[1])]
+        fed = self.context.feed(memory, state.context, first[:, -1:].expand(-1, tokens.shape[1], -1))
+        inputs = embedded if fed.addition is None else torch.cat([embedded, fed.addition.to(embedded.dtype)], 2)
+        everywhere = torch.ones_like(tokens, dtype=torch.bool)
+        hidden = self.recurrent(inputs, everywhere, states).outputs
+        previous = torch.cat([first[:, -1:].to(hidden.dtype), hidden[:, :-1]], 1)
+        return self._combine(memory, hidden, previous, state.context, Fed(fed.addition), embedded)[0]
+
+
+class InStepDecoder(nn.Module):
+    """No decoder at all: at step t the output layer reads the encoder at position t (the single RNN that preceded
+    encoder-decoders; Sutskever et al. 2014, §2, eq. before (1)).
+
+    It cannot change order, and past the source's end it stays at the last position. The history is not read.
+    """
+
+    def __init__(self, memory_size: int) -> None:
+        super().__init__()
+        self.output_size = memory_size
+
+    def begin(self, memory: Memory) -> tuple[Memory, DecoderState]:
+        B = memory.mask.shape[0]
+        return memory, DecoderState(memory.values.new_zeros(B, 1, 1, 0), None,
+                                    position=torch.zeros(B, 1, dtype=torch.long, device=memory.mask.device))
+
+    def _read(self, memory: Memory, positions: Int[Tensor, "B T"]) -> Outputs:
+        positions = torch.minimum(positions, memory.mask.sum(1, keepdim=True) - 1)
+        weights = functional.one_hot(positions, memory.mask.shape[1]).to(memory.values.dtype)
+        return Outputs(torch.bmm(weights, memory.values), weights)
+
+    def step(self, memory: Memory, state: DecoderState, tokens: Int[Tensor, "B K"]) -> tuple[Outputs, DecoderState]:
+        assert state.position is not None
+        return self._read(memory, state.position), state._replace(position=state.position + 1)
+
+    def unroll(self, memory: Memory, state: DecoderState, tokens: Int[Tensor, "B T"],
+               own: Bool[Tensor, "B T"] | None = None, choose: Choose | None = None) -> Outputs:
+        return self._read(memory, torch.arange(tokens.shape[1], device=tokens.device).expand_as(tokens))
+
+
+def _build_context(options: DecoderConfig, memory_size: int) -> Context:
+    if options.context == "attention":
+        return AttentionContext(options.hidden_size, memory_size, options.attention)
+    if options.context == "every_step":
+        return SummaryContext(options.hidden_size, memory_size)
+    return Context(options.hidden_size)

@@ -1,0 +1,63 @@
+"""Encoders: a padded source becomes a Memory."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional
+
+from seqloom.config.sections import EncoderConfig
+from seqloom.nn.memory import Memory, real_positions
+from seqloom.nn.recurrent import RecurrentStack
+from seqloom.types import PADDING, Padded
+
+
+class FeatureEncoder(nn.Module):
+    """Features beside a source, without order: embedded, one tanh layer, attended next to the source positions.
+
+    Their mean is added to the encoder's last states (cf. Wu et al. 2021, §3, who embed features apart from letters).
+    """
+
+    def __init__(self, symbols: int, embedding_size: int, memory_size: int) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(symbols, embedding_size, padding_idx=PADDING)
+        self.transform = nn.Linear(embedding_size, memory_size)
+
+    def forward(self, memory: Memory, source: Padded) -> Memory:
+        ids = source.fields["features"]
+        mask = real_positions(source.fields["features_lengths"], ids.shape[1])
+        values = torch.tanh(self.transform(self.embedding(ids)))
+        masked = values * mask.unsqueeze(2)
+        mean = masked.sum(1) / mask.sum(1, keepdim=True).clamp(min=1)
+        copy_ids = memory.copy_ids
+        if copy_ids is not None:
+            copy_ids = torch.cat([copy_ids, torch.full_like(ids, -1)], 1)
+        return memory._replace(values=torch.cat([memory.values, masked], 1), mask=torch.cat([memory.mask, mask], 1),
+                               hidden=memory.hidden + mean.unsqueeze(1), copy_ids=copy_ids)
+
+
+class TextEncoder(nn.Module):
+    """Embedding and recurrent stack over ids [B S]."""
+
+    def __init__(self, symbols: int, embedding_size: int, config: EncoderConfig, *, features: bool = False,
+                 plain: bool = False) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(symbols, embedding_size, padding_idx=PADDING)
+        self.recurrent = RecurrentStack(
+            config.cell, embedding_size, config.hidden_size, layers=config.layers, bidirectional=config.bidirectional,
+            dropout=config.dropout, residual=config.residual, plain=plain)
+        self.memory_size = self.recurrent.output_size
+        self.features = FeatureEncoder(symbols, embedding_size, self.memory_size) if features else None
+        self.embedding_dropout = config.embedding_dropout
+        self.dropout = config.dropout
+
+    def forward(self, source: Padded) -> Memory:
+        ids = source.main
+        mask = real_positions(source.lengths, ids.shape[1])
+        embedded: Float[Tensor, "B S E"] = functional.dropout(
+            self.embedding(ids), self.embedding_dropout, self.training)
+        outputs, hidden, cell = self.recurrent(embedded, mask)
+        values = functional.dropout(outputs, self.dropout, self.training)
+        memory = Memory(values, mask, hidden, cell, source.fields.get("copy"))
+        return memory if self.features is None else self.features(memory, source)

@@ -1,0 +1,96 @@
+"""Attention scores: how well a query (decoder state) fits each key (source position). Before the softmax.
+
+Whatever depends on the source alone is computed once per source by `keys` and handed back, not stored. K queries of
+one sentence are scored together: K is 1 in a step, the beam in search, all target positions when training allows.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+class Score(nn.Module):
+    """Base of all scores. Q query size, M memory size, H hidden size of scores that have hidden layers."""
+
+    # The score is the inner product of the query and `keys`: kernels may use that.
+    bilinear: ClassVar[bool] = False
+    # The score depends on the previous step's weights, so steps cannot be scored together.
+    uses_last: ClassVar[bool] = False
+
+    def __init__(self, query_size: int, memory_size: int, *, hidden_size: int, layers: int) -> None:
+        super().__init__()
+
+    def keys(self, values: Float[Tensor, "B S M"]) -> Float[Tensor, "B S H"]:
+        """What the score needs of the source, once per source."""
+        return values
+
+    def forward(self, query: Float[Tensor, "B K Q"], keys: Float[Tensor, "B S H"],
+                last: Float[Tensor, "B K S"] | None) -> Float[Tensor, "B K S"]:
+        """Scores of K queries; `last` are the previous step's weights, for scores that use them."""
+        raise NotImplementedError
+
+
+class Dot(Score):
+    """Inner product qᵀk (Luong et al. 2015, eq. 8 "dot"). Query and memory must have the same size."""
+
+    bilinear = True
+
+    def forward(self, query: Float[Tensor, "B K Q"], keys: Float[Tensor, "B S Q"],
+                last: Float[Tensor, "B K S"] | None) -> Float[Tensor, "B K S"]:
+        return torch.bmm(query, keys.transpose(1, 2))
+
+
+class ScaledDot(Dot):
+    """Inner product over the root of the size, qᵀk / √M (Vaswani et al. 2017, eq. 1). Equal sizes."""
+
+    def keys(self, values: Float[Tensor, "B S M"]) -> Float[Tensor, "B S M"]:
+        return values * values.shape[2] ** -0.5
+
+
+class General(Dot):
+    """Bilinear form qᵀ W k (Luong et al. 2015, eq. 8 "general")."""
+
+    def __init__(self, query_size: int, memory_size: int, *, hidden_size: int, layers: int) -> None:
+        super().__init__(query_size, memory_size, hidden_size=hidden_size, layers=layers)
+        self.weight = nn.Parameter(torch.empty(query_size, memory_size))
+        nn.init.xavier_uniform_(self.weight)
+
+    def keys(self, values: Float[Tensor, "B S M"]) -> Float[Tensor, "B S Q"]:
+        return functional.linear(values, self.weight)
+
+
+class Concat(Score):
+    """Additive score vᵀ tanh(W_q q + W_k k + b) (Bahdanau et al. 2015, appendix A.1.2; Luong et al. 2015, "concat").
+
+    With more layers the hidden vector goes through further tanh layers before v.
+    """
+
+    def __init__(self, query_size: int, memory_size: int, *, hidden_size: int, layers: int) -> None:
+        super().__init__(query_size, memory_size, hidden_size=hidden_size, layers=layers)
+        self.query = nn.Linear(query_size, hidden_size)
+        self.key = nn.Linear(memory_size, hidden_size, bias=False)
+        self.deeper = nn.ModuleList([nn.Linear(hidden_size, hidden_size) for _ in range(layers - 1)])
+        self.score = nn.Linear(hidden_size, 1, bias=False)
+
+    def keys(self, values: Float[Tensor, "B S M"]) -> Float[Tensor, "B S H"]:
+        return self.key(values)  # type: ignore[no-any-return]
+
+    def forward(self, query: Float[Tensor, "B K Q"], keys: Float[Tensor, "B S H"],
+                last: Float[Tensor, "B K S"] | None) -> Float[Tensor, "B K S"]:
+        hidden = torch.tanh(self.query(query).unsqueeze(2) + keys.unsqueeze(1))
+        for layer in self.deeper:
+            hidden = torch.tanh(layer(hidden))
+        return self.score(hidden).squeeze(3)  # type: ignore[no-any-return]
+
+
+SCORES: dict[str, type[Score]] = {
+    "dot": Dot,
+    "scaled_dot": ScaledDot,
+    "general": General,
+    "concat": Concat,
+}
