@@ -8,10 +8,13 @@ source with `ast` and nothing is executed.
 from __future__ import annotations
 
 import ast
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
-from pydantic import AfterValidator
+from pydantic import GetCoreSchemaHandler
+from pydantic_core import CoreSchema, core_schema
 
 PACKAGE = Path(__file__).parents[1]
 
@@ -29,13 +32,28 @@ def listed_names(module: str, table: str) -> tuple[str, ...]:
     raise LookupError(f"{module} has no dictionary named {table}")
 
 
-def listed(module: str, table: str, *also: str) -> AfterValidator:
-    """A pydantic check that a string is a key of that table, or one of `also`."""
+@dataclass(frozen=True)
+class Listed:
+    """A pydantic check that a string is a key of a table, or one of `also`; `names()` is the list."""
 
-    def check(value: str) -> str:
-        names = (*also, *listed_names(module, table))
-        if value not in names:
-            raise ValueError(f"unknown name '{value}', expected one of: {', '.join(names)}")
+    module: str
+    table: str
+    also: tuple[str, ...] = ()
+
+    def names(self) -> tuple[str, ...]:
+        """Every name that is accepted, in the order of the table."""
+        return (*self.also, *listed_names(self.module, self.table))
+
+    def check(self, value: str) -> str:
+        """The value itself; ValueError when it is not listed."""
+        if value not in self.names():
+            raise ValueError(f"unknown name '{value}', expected one of: {', '.join(self.names())}")
         return value
 
-    return AfterValidator(check)
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_after_validator_function(self.check, handler(source))
+
+
+def listed(module: str, table: str, *also: str) -> Listed:
+    """Annotation of a field that holds a name of that table, or one of `also`."""
+    return Listed(module, table, also)

@@ -25,9 +25,9 @@ StrategyName = Annotated[str, listed("search/__init__.py", "STRATEGIES", "auto")
 
 
 class Section(BaseModel):
-    """A typed part of the configuration: immutable, and an unknown key is an error."""
+    """A typed part of the configuration: immutable; an unknown key and a number that is not finite are errors."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, protected_namespaces=())
 
 
 def text(default: Any, description: str, **bounds: Any) -> Any:
