@@ -67,11 +67,13 @@ class BadRecord:
 class Item:
     """One side of one example as numbers: named arrays whose first axis is the length, and the tokens as shown.
 
-    `fields["main"]` is always there (for text: ids [S]). `tokens` are what pictures and copying show.
+    `fields["main"]` is always there (for text: ids [S]). `tokens` are what pictures and copying show; the first
+    `leading_features` of them are features, not text.
     """
 
     fields: dict[str, NDArray[Any]]
     tokens: list[str] = field(default_factory=list)
+    leading_features: int = 0
 
     @property
     def length(self) -> int:

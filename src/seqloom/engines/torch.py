@@ -1,0 +1,123 @@
+"""The torch engine: runs a model on a CPU or a GPU, in training's validation and wherever torch is at hand."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from seqloom.errors import UsageError
+from seqloom.model import Model
+from seqloom.nn.decoders import DecoderState
+from seqloom.nn.memory import Memory
+from seqloom.types import END, Floats, Ints, Padded, Step
+
+
+class TorchState(NamedTuple):
+    """Memory once per sentence, decoder state once per hypothesis."""
+
+    memory: Memory
+    decoder: DecoderState
+
+
+class EncodedSource(NamedTuple):
+    """What `encode` hands out: summary [B N], states [B S M], mask [B S]."""
+
+    summary: Floats
+    states: Floats
+    mask: Any
+
+
+def choose_device(name: str) -> torch.device:
+    """A device by name; auto takes cuda, then mps, then cpu. Raises UsageError when it is not there."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else
+                            "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise UsageError(f"device '{name}' cannot be used: {str(error).splitlines()[0]}",
+                         fix="use --device auto, or cpu") from None
+    return device
+
+
+def to_tensors(padded: Padded, device: torch.device) -> Padded:
+    """NumPy arrays as tensors on a device."""
+    return Padded({name: torch.from_numpy(np.ascontiguousarray(array)).to(device)
+                   for name, array in padded.fields.items()}, torch.from_numpy(padded.lengths).to(device))
+
+
+class TorchEngine:
+    """`types.Engine` over a Model. Puts the model in evaluation mode at `begin`; keeps nothing else."""
+
+    name = "torch fp32"
+    end = END
+
+    def __init__(self, model: Model, device: torch.device | None = None) -> None:
+        self.model = model
+        self.device = device or next(model.parameters()).device
+
+    @torch.inference_mode()
+    def begin(self, source: Padded | int) -> TorchState:
+        """See types.Engine."""
+        assert isinstance(source, Padded)
+        self.model.eval()
+        memory, decoder = self.model.head.begin(self.model.encode(to_tensors(source, self.device)))  # type: ignore[operator]
+        return TorchState(memory, decoder)
+
+    @torch.inference_mode()
+    def step(self, state: TorchState, tokens: Ints, parents: Ints, candidates: int | None, *,
+             wanted: Ints | None = None, weights: bool = False) -> tuple[Step, TorchState]:
+        """See types.Engine."""
+        decoder = state.decoder
+        if parents.shape[1] != decoder.hidden.shape[1] or not (parents == np.arange(parents.shape[1])).all():
+            decoder = decoder.gather(self._ids(parents))
+        log_probabilities, attention, decoder = self.model.head.step(  # type: ignore[operator]
+            state.memory, decoder, self._ids(tokens))
+        picked = None
+        if wanted is not None:
+            picked = _array(log_probabilities.gather(2, self._ids(wanted)))
+        best_ids = None
+        if candidates is not None and candidates < log_probabilities.shape[2]:
+            scores, best_ids = _best(log_probabilities, candidates)
+        else:
+            scores = _array(log_probabilities)
+            if candidates is not None:
+                best_ids = np.argsort(-scores, axis=2, kind="stable")
+                scores = np.take_along_axis(scores, best_ids, 2)
+        shown = _array(attention) if weights and attention is not None else None
+        return Step(scores, best_ids, picked, shown), TorchState(state.memory, decoder)
+
+    @torch.inference_mode()
+    def keep(self, state: TorchState, sentences: Ints) -> TorchState:
+        """See types.Engine."""
+        rows = self._ids(sentences)
+        return TorchState(state.memory.keep(rows), state.decoder.keep(rows))
+
+    @torch.inference_mode()
+    def encode(self, source: Padded) -> EncodedSource:
+        """The encoder's summary and states as NumPy."""
+        self.model.eval()
+        memory = self.model.encode(to_tensors(source, self.device))
+        return EncodedSource(_array(memory.summary), _array(memory.values), _array(memory.mask))
+
+    def _ids(self, values: Ints) -> Tensor:
+        return torch.from_numpy(np.ascontiguousarray(values, dtype=np.int64)).to(self.device)
+
+
+def _array(tensor: Tensor) -> Any:
+    return tensor.cpu().numpy()
+
+
+def _best(log_probabilities: Tensor, candidates: int) -> tuple[Floats, Ints]:
+    """Top-k with ties to the lower id: topk promises no order among equals."""
+    values, ids = log_probabilities.topk(candidates, dim=2)
+    scores, numbers = _array(values), _array(ids)
+    tied = (scores[:, :, 1:] == scores[:, :, :-1]).any()
+    if tied:
+        order = np.lexsort((numbers, -scores), axis=2)
+        scores, numbers = np.take_along_axis(scores, order, 2), np.take_along_axis(numbers, order, 2)
+    return scores, numbers

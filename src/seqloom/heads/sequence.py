@@ -1,0 +1,170 @@
+"""kind: sequence — a sequence out: text, phones, words, one token after the other until </s>."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from seqloom.config.sections import Config, DecodingConfig, SequenceHeadConfig
+from seqloom.data.batching import pad
+from seqloom.data.storage import read_json, write_json
+from seqloom.data.tokenizers import Tokenizer, fit_tokenizer, load_tokenizer
+from seqloom.errors import DataError
+from seqloom.search import search
+from seqloom.search.scoring import score_targets
+from seqloom.sources.text import pretrained_rows
+from seqloom.types import END, START, UNKNOWN, Engine, Hypothesis, Ints, Item, Prediction, Record
+
+if TYPE_CHECKING:
+    from seqloom.nn.output import SequenceModule
+
+STEM = "target"
+
+
+class Head:
+    """Targets <s> … </s>; with copying, ids ≥ V are symbols of the sentence's own source."""
+
+    kind = "sequence"
+    roles = ("target",)
+
+    def __init__(self, config: SequenceHeadConfig, tokenizer: Tokenizer, *, copying: bool = False) -> None:
+        self.config = config
+        self.tokenizer = tokenizer
+        self.copying = copying
+
+    # --- reading ---
+
+    @classmethod
+    def fit(cls, config: SequenceHeadConfig, records: Iterable[Record], *, copying: bool = False) -> Head:
+        """Learn the symbols from training records, and from their sources too with share_vocabulary."""
+
+        def texts() -> Iterable[str]:
+            for record in records:
+                if config.share_vocabulary:
+                    yield record.text("source")
+                yield from record.texts("target")
+
+        return cls(config, fit_tokenizer(config.tokenizer, texts()), copying=copying)
+
+    @property
+    def is_character_level(self) -> bool:
+        """Whether a target reads as characters or phones, where exact match is the natural metric."""
+        return self.config.tokenizer.kind in ("character", "jamo", "bytes")
+
+    def link(self, source: Item) -> Item:
+        """With copying, add the field `copy`: the target id of each source symbol (see Memory.copy_ids)."""
+        if not self.copying:
+            return source
+        own: dict[str, int] = {}
+        ids = []
+        for position, token in enumerate(source.tokens):
+            known = END if position == source.length - 1 else self.tokenizer.id(token)
+            if position < source.leading_features:
+                ids.append(-1)
+            elif known != UNKNOWN:
+                ids.append(known)
+            else:
+                ids.append(self.tokenizer.size + own.setdefault(token, len(own)))
+        return Item({**source.fields, "copy": np.asarray(ids, np.int64)}, source.tokens, source.leading_features)
+
+    def copied_tokens(self, source: Item) -> list[str]:
+        """The tokens of ids V, V + 1, … for this source."""
+        if "copy" not in source.fields:
+            return []
+        own = {int(copy): token for copy, token in zip(source.fields["copy"], source.tokens, strict=True)
+               if copy >= self.tokenizer.size}
+        return [own[self.tokenizer.size + index] for index in range(len(own))]
+
+    def read(self, record: Record, source: Item | None) -> Item:
+        """Ids [T + 2] with <s> and </s>, and the tokens between them. Raises DataError for an empty target."""
+        return self.read_text(record.text("target"), source, record.where)
+
+    def read_text(self, text: str, source: Item | None, where: str = "") -> Item:
+        """As `read`, from a text."""
+        tokens = self.tokenizer.tokens(text)
+        ids = self.tokenizer.encode(text)
+        if not ids:
+            raise DataError("the target is empty", where=where, fix="give some text, or remove the line")
+        own = self.copied_tokens(source) if source is not None else []
+        if own:
+            copies = {token: self.tokenizer.size + index for index, token in enumerate(own)}
+            ids = [copies.get(token, UNKNOWN) if number == UNKNOWN else number
+                   for number, token in zip(ids, tokens, strict=True)]
+        return Item({"main": np.asarray([START, *ids, END], np.int64)}, tokens)
+
+    # --- the network ---
+
+    def build(self, config: Config, encoder: Any) -> SequenceModule:
+        """The decoder and output layer that read this encoder's memory."""
+        from seqloom.nn.cells import CELLS
+        from seqloom.nn.decoders import InStepDecoder, RecurrentDecoder
+        from seqloom.nn.output import SequenceModule
+
+        decoder = (InStepDecoder(encoder.memory_size) if config.decoder.context == "in_step" else
+                   RecurrentDecoder(self.tokenizer.size, encoder.memory_size,
+                                    CELLS[config.encoder.cell].has_cell_state, config))
+        return SequenceModule(decoder, self.tokenizer.size, label_smoothing=config.training.label_smoothing,
+                              coverage_loss=config.decoder.attention.coverage_loss)
+
+    def pretrained(self, config: Config) -> tuple[Any, list[str]] | None:
+        """Vectors for the target embeddings and their coverage report, or None."""
+        if self.config.pretrained is None:
+            return None
+        return pretrained_rows(self.config.pretrained.path, self.tokenizer, config.decoder.embedding_size)
+
+    # --- answering ---
+
+    def answer(self, engine: Engine[Any], sources: Sequence[Item], options: DecodingConfig, *, lines: Ints,
+               attention: bool = False, prefixes: Sequence[Ints] | None = None) -> list[list[Hypothesis]]:
+        """Search: the best hypotheses of each source, best first."""
+        limits = np.full(len(sources), options.max_length, np.int64)
+        if options.max_length_ratio is not None:
+            lengths = np.asarray([source.length for source in sources])
+            limits = np.minimum(limits, (lengths * options.max_length_ratio).astype(np.int64) + 10)
+        needs_weights = attention or options.replace_unknown
+        return search(engine, pad(sources), options, lines=lines, weights=needs_weights, prefixes=prefixes,
+                      limits=limits)
+
+    def score(self, engine: Engine[Any], sources: Sequence[Item], targets: Sequence[Ints], *, attention: bool = False,
+              candidates: int = 0) -> list[Any]:
+        """Forced decoding of given targets (ids between <s> and </s>): see search.scoring."""
+        return score_targets(engine, pad(sources), targets, weights=attention, candidates=candidates)
+
+    def token(self, number: int, own: Sequence[str]) -> str:
+        """The token of an id, also of a copied symbol."""
+        size = self.tokenizer.size
+        return self.tokenizer.token(number) if number < size else own[number - size]
+
+    def prediction(self, hypothesis: Hypothesis, source: Item, source_tokens: list[str], options: DecodingConfig,
+                   *, attention: bool = True) -> Prediction:
+        """A hypothesis as text."""
+        own = self.copied_tokens(source)
+        tokens = [self.token(int(number), own) for number in hypothesis.ids]
+        if options.replace_unknown and hypothesis.weights is not None:
+            ends = len(source.tokens) - 1  # </s> and features are no replacement
+            for step, number in enumerate(hypothesis.ids):
+                words = hypothesis.weights[step, source.leading_features:ends]
+                if number == UNKNOWN and words.size:
+                    tokens[step] = source.tokens[source.leading_features + int(words.argmax())]
+        weights = hypothesis.weights if attention else None
+        return Prediction(
+            text=self.tokenizer.decode(tokens), score=float(hypothesis.score), tokens=tokens,
+            token_scores=hypothesis.token_scores, source_tokens=source_tokens,
+            attention=None if weights is None else weights[:, : len(source_tokens)].astype(np.float32),
+            ranking_score=float(hypothesis.ranking_score), stopped="end" if hypothesis.finished else "max_length")
+
+    # --- storage ---
+
+    def save(self, folder: Path) -> None:
+        """Write target.json and its tokenizer."""
+        self.tokenizer.save(folder, STEM)
+        write_json(folder / "target.json", {"kind": self.kind, "size": self.tokenizer.size, "copying": self.copying})
+
+    @classmethod
+    def load(cls, folder: Path, config: SequenceHeadConfig) -> Head:
+        """Read what `save` wrote. Raises RunFolderError."""
+        stored = read_json(folder / "target.json", "kind", "copying")
+        return cls(config, load_tokenizer(folder, STEM), copying=bool(stored["copying"]))

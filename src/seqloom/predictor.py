@@ -1,0 +1,237 @@
+"""The one door from raw input to raw answer: command line, Python, server, plots, evaluation and validation use it.
+
+Inputs are read in windows of bounded size, sorted by length into batches under a token budget, answered, and handed
+out in input order: constant memory, and an answer for every input, whatever is wrong with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from seqloom.config.sections import DecodingConfig
+from seqloom.data.batching import group_by_budget
+from seqloom.errors import DataError, UsageError
+from seqloom.run import Run, open_run
+from seqloom.sources.text import inputs_of
+from seqloom.types import BadRecord, Item, Prediction, Record
+
+WINDOW = 10_000  # inputs read, sorted and answered together
+Input = str | Mapping[str, str]
+
+
+class Predictor:
+    """Answers inputs with a source, a head and an engine. `decoding` holds the defaults of every call."""
+
+    def __init__(self, source: Any, head: Any, engine: Any, decoding: DecodingConfig, run: Run | None = None) -> None:
+        self.source = source
+        self.head = head
+        self.engine = engine
+        self.decoding = decoding
+        self.run = run
+
+    # --- for people ---
+
+    def predict(self, inputs: Input | Iterable[Input], *, attention: bool | None = None, alternatives: int = 0,
+                prefix: str | Sequence[str] | None = None, **options: Any) -> Any:
+        """Answer one input (→ Prediction) or several (→ list of Prediction, same order).
+
+        An input is text, or a mapping with the source's columns. `options` are keys of the decoding section, such as
+        beam_size=5. `attention` (default: for one input) keeps the attention weights, `alternatives` the K best
+        tokens of each step. A forced `prefix` is text that every answer starts with. An input that cannot be read
+        gives a Prediction with `stopped="error"`. Raises ConfigError for an unknown option.
+        """
+        single = isinstance(inputs, (str, Mapping))
+        given: list[Input] = [inputs] if single else list(inputs)  # type: ignore[list-item, arg-type]
+        chosen = self.options(options)
+        wanted = single if attention is None else attention
+        prefixes = None
+        if prefix is not None:
+            prefixes = [prefix] * len(given) if isinstance(prefix, str) else list(prefix)
+            if len(prefixes) != len(given):
+                raise UsageError(f"{len(prefixes)} prefixes for {len(given)} inputs", fix="give one prefix for each")
+        records = [Record(inputs_of(value, self.source.roles), "<input>", number)
+                   for number, value in enumerate(given, 1)]
+        results = list(self.predict_records(records, chosen, attention=wanted, alternatives=alternatives,
+                                            prefixes=prefixes))
+        return results[0] if single else results
+
+    def options(self, changes: Mapping[str, Any]) -> DecodingConfig:
+        """The decoding defaults with these changes, checked."""
+        from seqloom.config.loading import change_decoding
+
+        return change_decoding(self.decoding, changes) if changes else self.decoding
+
+    def score(self, inputs: Sequence[Input], targets: Sequence[str], *, attention: bool = False) -> list[Prediction]:
+        """Log-probability of each given target for its input; one Prediction for each pair."""
+        if len(inputs) != len(targets):
+            raise UsageError(f"{len(inputs)} inputs but {len(targets)} targets", fix="give one target for each input")
+        records = [Record({**inputs_of(value, self.source.roles), "target": target}, "<input>", number)
+                   for number, (value, target) in enumerate(zip(inputs, targets, strict=True), 1)]
+        return list(self.score_records(records, attention=attention))
+
+    def encode(self, inputs: Sequence[Input]) -> list[dict[str, Any]]:
+        """What the encoder makes of each input: summary [N], states [S M], mask [S], tokens."""
+        records = [Record(inputs_of(value, self.source.roles), "<input>", number)
+                   for number, value in enumerate(inputs, 1)]
+        items = [self._read(record)[0] for record in records]
+        encoded: list[dict[str, Any]] = []
+        from seqloom.data.batching import pad
+
+        for item, record in zip(items, records, strict=True):
+            one = self.engine.encode(pad([item]))
+            encoded.append({"tokens": self.source.memory_tokens(item, record), "summary": one.summary[0],
+                            "states": one.states[0], "mask": one.mask[0]})
+        return encoded
+
+    # --- streams ---
+
+    def predict_records(self, records: Iterable[Record | BadRecord], options: DecodingConfig | None = None, *,
+                        attention: bool = False, alternatives: int = 0,
+                        prefixes: Iterable[str] | None = None) -> Iterator[Prediction]:
+        """One Prediction for each record, in order, in constant memory."""
+        chosen = options or self.decoding
+        stream = iter(records)
+        starts = iter(prefixes) if prefixes is not None else None
+        seen = 0
+        while window := list(islice(stream, WINDOW)):
+            texts = None if starts is None else list(islice(starts, len(window)))
+            yield from self._answer_window(window, chosen, seen, attention, alternatives, texts)
+            seen += len(window)
+
+    def score_records(self, records: Iterable[Record | BadRecord], *, attention: bool = False,
+                      candidates: int = 0) -> Iterator[Prediction]:
+        """The given target of each record as a Prediction: its score, token scores, attention, alternatives."""
+        stream = iter(records)
+        while window := list(islice(stream, WINDOW)):
+            yield from self._score_window(window, attention, candidates)
+
+    # --- windows ---
+
+    def _read(self, record: Record | BadRecord) -> tuple[Item, Record]:
+        """The numbers of a record. Raises DataError."""
+        if isinstance(record, BadRecord):
+            raise DataError(record.reason, where=record.where)
+        return self.head.link(self.source.read(record)), record
+
+    def _readable(self, window: list[Record | BadRecord], results: list[Prediction | None]) -> list[tuple[int, Item]]:
+        """Positions and numbers of the good records; each bad one is answered with its error here."""
+        readable = []
+        for position, record in enumerate(window):
+            try:
+                item, _ = self._read(record)
+                readable.append((position, item))
+            except DataError as error:
+                results[position] = failed(error.message, record.where)
+        return readable
+
+    def _answer_window(self, window: list[Record | BadRecord], options: DecodingConfig, seen: int, attention: bool,
+                       alternatives: int, prefixes: list[str] | None) -> Iterator[Prediction]:
+        results: list[Prediction | None] = [None] * len(window)
+        readable = self._readable(window, results)
+        items = [item for _, item in readable]
+        for group in group_by_budget(np.asarray([item.length for item in items], np.int64), options.batch_tokens):
+            batch = [items[index] for index in group]
+            positions = np.asarray([readable[index][0] for index in group], np.int64)
+            starts = None
+            if prefixes is not None:
+                starts = [self._prefix_ids(prefixes[position], item)
+                          for position, item in zip(positions, batch, strict=True)]
+            found = self.head.answer(self.engine, batch, options, lines=seen + positions, attention=attention,
+                                     prefixes=starts)
+            for position, item, hypotheses in zip(positions, batch, found, strict=True):
+                record = window[position]
+                assert isinstance(record, Record)
+                tokens = self.source.memory_tokens(item, record)
+                answers = [replace(self.head.prediction(hypothesis, item, tokens, options, attention=attention),
+                                   where=record.where) for hypothesis in hypotheses]
+                best = answers[0]
+                if alternatives:
+                    best = self._with_alternatives(best, hypotheses[0].ids, item, alternatives)
+                results[position] = replace(best, n_best=answers) if options.n_best > 1 else best
+        yield from (result for result in results if result is not None)
+
+    def _prefix_ids(self, text: str, source: Item) -> Any:
+        return self.head.read_text(text, source).fields["main"][1:-1] if text else np.zeros(0, np.int64)
+
+    def _with_alternatives(self, best: Prediction, ids: Any, item: Item, alternatives: int) -> Prediction:
+        scored = self.head.score(self.engine, [item], [ids], candidates=alternatives)[0]
+        return replace(best, alternatives=self._alternative_tokens(scored, item))
+
+    def _alternative_tokens(self, scored: Any, item: Item) -> list[list[tuple[str, float]]]:
+        own = self.head.copied_tokens(item)
+        return [[(self.head.token(int(number), own), float(np.exp(score)))
+                 for number, score in zip(numbers, scores, strict=True)]
+                for numbers, scores in zip(scored.alternative_ids, scored.alternative_scores, strict=True)]
+
+    def _score_window(self, window: list[Record | BadRecord], attention: bool, candidates: int) -> Iterator[Prediction]:
+        results: list[Prediction | None] = [None] * len(window)
+        readable, targets = [], []
+        for position, item in self._readable(window, results):
+            record = window[position]
+            assert isinstance(record, Record)
+            try:
+                targets.append(self.head.read(record, item))
+                readable.append((position, item))
+            except DataError as error:
+                results[position] = failed(error.message, record.where)
+        lengths = np.asarray([item.length + target.length for (_, item), target in zip(readable, targets, strict=True)],
+                             np.int64)
+        for group in group_by_budget(lengths, self.decoding.batch_tokens):
+            batch = [readable[index][1] for index in group]
+            ids = [targets[index].fields["main"][1:-1] for index in group]
+            found = self.head.score(self.engine, batch, ids, attention=attention, candidates=candidates)
+            for index, item, scored in zip(group, batch, found, strict=True):
+                position = readable[index][0]
+                record = window[position]
+                assert isinstance(record, Record)
+                results[position] = self._scored_prediction(scored, item, targets[index], record, attention, candidates)
+        yield from (result for result in results if result is not None)
+
+    def _scored_prediction(self, scored: Any, item: Item, target: Item, record: Record, attention: bool,
+                           candidates: int) -> Prediction:
+        weights = scored.weights if attention else None
+        return Prediction(
+            text=record.text("target"), score=float(np.sum(scored.token_scores)), tokens=target.tokens,
+            token_scores=scored.token_scores, source_tokens=self.source.memory_tokens(item, record), where=record.where,
+            attention=None if weights is None else np.asarray(weights, np.float32),
+            alternatives=self._alternative_tokens(scored, item) if candidates else [])
+
+
+def failed(reason: str, where: str) -> Prediction:
+    """The answer to an input that cannot be read: empty, with the reason."""
+    return Prediction(text="", score=float("nan"), stopped="error", error=reason, where=where)
+
+
+def load_predictor(folder: str | Path, *, engine: str = "auto", device: str = "auto",
+                   threads: int | None = None) -> Predictor:
+    """Open a run folder and choose an engine. Raises RunFolderError, MissingExtraError."""
+    run = open_run(folder)
+    return Predictor(run.source, run.head, open_engine(run, engine, device, threads), run.config.decoding, run)
+
+
+def open_engine(run: Run, engine: str, device: str, threads: int | None) -> Any:
+    """The engine that runs this run's model. Only torch for now."""
+    if engine not in ("auto", "torch"):
+        raise UsageError(f"unknown engine '{engine}'", fix="use --engine auto or torch")
+    from seqloom.errors import MissingExtraError
+
+    try:
+        import torch
+    except ImportError:
+        raise MissingExtraError("torch", "train", "running a model") from None
+    from seqloom.engines.torch import TorchEngine, choose_device
+    from seqloom.model import build_model, load_weights
+    from seqloom.run import WEIGHTS
+
+    if threads is not None:
+        torch.set_num_threads(threads)
+    model = build_model(run.config, run.source, run.head, seed=0)
+    weights = {name: torch.from_numpy(array) for name, array in run.weights().items()}
+    load_weights(model, weights, str(run.folder / WEIGHTS))
+    return TorchEngine(model.to(choose_device(device)))

@@ -1,0 +1,141 @@
+"""kind: text — text in, as symbols, with or without features beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from seqloom.config.sections import Column, Config, TextSourceConfig
+from seqloom.data.embeddings import load_vectors
+from seqloom.data.storage import read_json, write_json
+from seqloom.data.tokenizers import Tokenizer, fit_tokenizer, load_tokenizer
+from seqloom.errors import DataError
+from seqloom.types import END, SPECIAL_NAMES, Item, Record
+
+if TYPE_CHECKING:
+    from seqloom.nn.encoders import TextEncoder
+
+STEM = "source"
+
+
+class Source:
+    """Reads text into ids: features (mode symbols) first, then the text's symbols, then </s>."""
+
+    kind = "text"
+
+    def __init__(self, config: TextSourceConfig, tokenizer: Tokenizer) -> None:
+        self.config = config
+        self.tokenizer = tokenizer
+
+    # --- reading ---
+
+    @classmethod
+    def fit(cls, config: TextSourceConfig, records: Iterable[Record], shared: Tokenizer | None = None) -> Source:
+        """Learn the symbols from training records; `shared` is a tokenizer of both sides that serves instead."""
+        if shared is not None:
+            return cls(config, shared)
+        feature_symbols: dict[str, None] = {}
+
+        def texts() -> Iterable[str]:
+            for record in records:
+                feature_symbols.update(dict.fromkeys(split_features(record, config)))
+                yield record.text("source")
+
+        tokenizer = fit_tokenizer(config.tokenizer, texts())
+        tokenizer.add_features(sorted(feature_symbols))
+        return cls(config, tokenizer)
+
+    @property
+    def roles(self) -> tuple[str, ...]:
+        """Columns that reading needs."""
+        return ("source",) if self.config.features is None else ("source", "features")
+
+    @property
+    def columns(self) -> dict[str, Column]:
+        """The features' column, where the configuration names one."""
+        return {} if self.config.features is None else {"features": self.config.features.column}
+
+    def read(self, record: Record) -> Item:
+        """Ids [S] with </s> last, and the tokens. Raises DataError for a record without any symbol."""
+        text = record.text("source")
+        ids = self.tokenizer.encode(text)
+        if not ids:
+            raise DataError("the source is empty", where=record.where, fix="give some text, or remove the line")
+        tokens = self.tokenizer.tokens(text)
+        if self.config.reverse:
+            ids, tokens = ids[::-1], tokens[::-1]
+        names = split_features(record, self.config)
+        feature_ids = [self.tokenizer.feature_id(name) for name in names]
+        fields: dict[str, Any] = {}
+        leading = 0
+        if self.config.features is not None and self.config.features.mode == "encoder":
+            fields["features"] = np.asarray(feature_ids, np.int64)
+        elif names:
+            ids, leading = feature_ids + ids, len(names)
+            tokens = [self.tokenizer.feature_token(name) for name in names] + tokens
+        fields["main"] = np.asarray([*ids, END], np.int64)
+        return Item(fields, [*tokens, SPECIAL_NAMES[END]], leading)
+
+    def memory_tokens(self, item: Item, record: Record) -> list[str]:
+        """A name for every position of the memory: the tokens, then features that are encoded apart."""
+        if "features" not in item.fields:
+            return item.tokens
+        names = split_features(record, self.config)
+        return item.tokens + [self.tokenizer.feature_token(name) for name in names]
+
+    # --- the network ---
+
+    def build(self, config: Config) -> TextEncoder:
+        """The encoder, with pretrained vectors in its embeddings where the configuration asks for them."""
+        from seqloom.nn.encoders import TextEncoder
+
+        features = self.config.features is not None and self.config.features.mode == "encoder"
+        return TextEncoder(self.tokenizer.size, self.config.embedding_size, config.encoder, features=features)
+
+    def pretrained(self) -> tuple[Any, list[str]] | None:
+        """Vectors for the embedding rows and their coverage report, or None."""
+        if self.config.pretrained is None:
+            return None
+        return pretrained_rows(self.config.pretrained.path, self.tokenizer, self.config.embedding_size)
+
+    # --- storage ---
+
+    def save(self, folder: Path) -> None:
+        """Write source.json and its tokenizer."""
+        self.tokenizer.save(folder, STEM)
+        write_json(folder / "source.json", {"kind": self.kind, "roles": list(self.roles), "size": self.tokenizer.size})
+
+    @classmethod
+    def load(cls, folder: Path, config: TextSourceConfig) -> Source:
+        """Read what `save` wrote. Raises RunFolderError."""
+        read_json(folder / "source.json", "kind", "roles")
+        return cls(config, load_tokenizer(folder, STEM))
+
+
+def split_features(record: Record, config: TextSourceConfig) -> list[str]:
+    """The features of a record, in the order they stand there; none where the configuration has none."""
+    if config.features is None:
+        return []
+    return [name for part in record.text("features").split(config.features.separator) if (name := part.strip())]
+
+
+def pretrained_rows(path: str, tokenizer: Tokenizer, embedding_size: int) -> tuple[Any, list[str]]:
+    """Vectors for ids 4 … of a tokenizer. Raises DataError when their size is not the embedding's."""
+    vectors = load_vectors(path, tokenizer.symbols)
+    if vectors.matrix.shape[1] != embedding_size:
+        raise DataError(f"vectors of size {vectors.matrix.shape[1]}, but embedding_size is {embedding_size}",
+                        where=path, fix=f"set embedding_size to {vectors.matrix.shape[1]}")
+    return vectors, vectors.report()
+
+
+def inputs_of(value: str | Mapping[str, str], roles: Sequence[str]) -> dict[str, str]:
+    """What Python code gives as one input: text, or a mapping with the source's columns."""
+    fields = {"source": value} if isinstance(value, str) else dict(value)
+    missing = [role for role in roles if role not in fields]
+    if missing:
+        raise DataError(f"the input has no {' and no '.join(missing)}",
+                        fix=f"give a mapping with the keys {', '.join(roles)}")
+    return fields
