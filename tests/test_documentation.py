@@ -48,7 +48,7 @@ TABLES = {
     "SCORES": ("nn/scores.py", True),
     "CELLS": ("nn/cells.py", True),
     "STRATEGIES": ("search/__init__.py", False),
-    "METRICS": ("metrics.py", False),
+    "METRICS": ("metrics/__init__.py", False),
     "TOKENIZERS": ("data/tokenizers.py", False),
 }
 PUBLISHED = {"bpe", "unigram", "bleu", "chrf", "ter", "rouge_1", "rouge_2", "rouge_l"}
