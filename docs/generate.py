@@ -45,9 +45,13 @@ def default_text(key: Key) -> str:
     return f"`{str(key.default).lower() if isinstance(key.default, bool) else key.default}`"
 
 
+def last_name(path: str) -> str:
+    return path.rpartition(".")[2]
+
+
 def table(found: Iterable[Key]) -> str:
     """Keys of one section, one a line."""
-    rows = [f"| `{key.path.rpartition('.')[2]}` | {cell(key.expected)} | {default_text(key)} | {cell(key.description)} |"
+    rows = [f"| `{last_name(key.path)}` | {cell(key.expected)} | {default_text(key)} | {cell(key.description)} |"
             for key in found]
     return "\n".join(["| key | accepts | default | |", "|---|---|---|---|", *rows, ""])
 
