@@ -160,14 +160,14 @@ class Predictor:
         return self.head.read_text(text, source).fields["main"][1:-1] if text else np.zeros(0, np.int64)
 
     def _with_alternatives(self, best: Prediction, ids: Any, item: Item, alternatives: int) -> Prediction:
-        scored = self.head.score(self.engine, [item], [ids], candidates=alternatives)[0]
+        scored = self.head.score(self.engine, [item], [ids], lines=np.zeros(1, np.int64), candidates=alternatives)[0]
         return replace(best, alternatives=self._alternative_tokens(scored, item))
 
     def _alternative_tokens(self, scored: Any, item: Item) -> list[list[tuple[str, float]]]:
         own = self.head.copied_tokens(item)
         return [[(self.head.token(int(number), own), float(np.exp(score)))
                  for number, score in zip(numbers, scores, strict=True)]
-                for numbers, scores in zip(scored.alternative_ids, scored.alternative_scores, strict=True)]
+                for numbers, scores in zip(scored.alternatives, scored.alternative_scores, strict=True)]
 
     def _score_window(self, window: list[Record | BadRecord], attention: bool, candidates: int) -> Iterator[Prediction]:
         results: list[Prediction | None] = [None] * len(window)
@@ -185,7 +185,8 @@ class Predictor:
         for group in group_by_budget(lengths, self.decoding.batch_tokens):
             batch = [readable[index][1] for index in group]
             ids = [targets[index].fields["main"][1:-1] for index in group]
-            found = self.head.score(self.engine, batch, ids, attention=attention, candidates=candidates)
+            found = self.head.score(self.engine, batch, ids, lines=np.asarray([readable[index][0] for index in group]),
+                                    attention=attention, candidates=candidates)
             for index, item, scored in zip(group, batch, found, strict=True):
                 position = readable[index][0]
                 record = window[position]
@@ -195,11 +196,11 @@ class Predictor:
 
     def _scored_prediction(self, scored: Any, item: Item, target: Item, record: Record, attention: bool,
                            candidates: int) -> Prediction:
-        weights = scored.weights if attention else None
+        hypothesis = scored.hypothesis
         return Prediction(
-            text=record.text("target"), score=float(np.sum(scored.token_scores)), tokens=target.tokens,
-            token_scores=scored.token_scores, source_tokens=self.source.memory_tokens(item, record), where=record.where,
-            attention=None if weights is None else np.asarray(weights, np.float32),
+            text=record.text("target"), score=hypothesis.score, tokens=target.tokens,
+            token_scores=hypothesis.token_scores, source_tokens=self.source.memory_tokens(item, record),
+            attention=hypothesis.weights if attention else None, where=record.where,
             alternatives=self._alternative_tokens(scored, item) if candidates else [])
 
 

@@ -14,7 +14,7 @@ from seqloom.data.storage import read_json, write_json
 from seqloom.data.tokenizers import Tokenizer, fit_tokenizer, load_tokenizer
 from seqloom.errors import DataError
 from seqloom.search import search
-from seqloom.search.scoring import score_targets
+from seqloom.search.scoring import ScoredTarget, score_targets
 from seqloom.sources.text import pretrained_rows
 from seqloom.types import END, START, UNKNOWN, Engine, Hypothesis, Ints, Item, Prediction, Record
 
@@ -120,18 +120,13 @@ class Head:
     def answer(self, engine: Engine[Any], sources: Sequence[Item], options: DecodingConfig, *, lines: Ints,
                attention: bool = False, prefixes: Sequence[Ints] | None = None) -> list[list[Hypothesis]]:
         """Search: the best hypotheses of each source, best first."""
-        limits = np.full(len(sources), options.max_length, np.int64)
-        if options.max_length_ratio is not None:
-            lengths = np.asarray([source.length for source in sources])
-            limits = np.minimum(limits, (lengths * options.max_length_ratio).astype(np.int64) + 10)
-        needs_weights = attention or options.replace_unknown
-        return search(engine, pad(sources), options, lines=lines, weights=needs_weights, prefixes=prefixes,
-                      limits=limits)
+        return search(engine, pad(sources), options, lines=lines, weights=attention or options.replace_unknown,
+                      prefixes=prefixes)
 
-    def score(self, engine: Engine[Any], sources: Sequence[Item], targets: Sequence[Ints], *, attention: bool = False,
-              candidates: int = 0) -> list[Any]:
+    def score(self, engine: Engine[Any], sources: Sequence[Item], targets: Sequence[Ints], *, lines: Ints,
+              attention: bool = False, candidates: int = 0) -> list[ScoredTarget]:
         """Forced decoding of given targets (ids between <s> and </s>): see search.scoring."""
-        return score_targets(engine, pad(sources), targets, weights=attention, candidates=candidates)
+        return score_targets(engine, pad(sources), targets, lines=lines, weights=attention, candidates=candidates)
 
     def token(self, number: int, own: Sequence[str]) -> str:
         """The token of an id, also of a copied symbol."""

@@ -25,15 +25,20 @@ class FeatureEncoder(nn.Module):
         self.transform = nn.Linear(embedding_size, memory_size)
 
     def forward(self, memory: Memory, source: Padded) -> Memory:
+        """The memory with each row's features right after its last real position."""
         ids = source.fields["features"]
-        mask = real_positions(source.fields["features_lengths"], ids.shape[1])
-        values = torch.tanh(self.transform(self.embedding(ids)))
-        masked = values * mask.unsqueeze(2)
-        mean = masked.sum(1) / mask.sum(1, keepdim=True).clamp(min=1)
+        lengths = source.fields["features_lengths"]
+        mask = real_positions(lengths, ids.shape[1])
+        features = torch.tanh(self.transform(self.embedding(ids))) * mask.unsqueeze(2)
+        mean = features.sum(1) / mask.sum(1, keepdim=True).clamp(min=1)
+        B, F, M = features.shape
+        places = source.lengths.unsqueeze(1) + torch.arange(F, device=ids.device)
+        values = functional.pad(memory.values, (0, 0, 0, F))
+        values = values.scatter(1, places.unsqueeze(2).expand(B, F, M), features.to(values.dtype))
         copy_ids = memory.copy_ids
         if copy_ids is not None:
-            copy_ids = torch.cat([copy_ids, torch.full_like(ids, -1)], 1)
-        return memory._replace(values=torch.cat([memory.values, masked], 1), mask=torch.cat([memory.mask, mask], 1),
+            copy_ids = functional.pad(copy_ids, (0, F)).scatter(1, places, torch.full_like(ids, -1))
+        return memory._replace(values=values, mask=real_positions(source.lengths + lengths, values.shape[1]),
                                hidden=memory.hidden + mean.unsqueeze(1), copy_ids=copy_ids)
 
 

@@ -35,18 +35,21 @@ class Source:
     @classmethod
     def fit(cls, config: TextSourceConfig, records: Iterable[Record], shared: Tokenizer | None = None) -> Source:
         """Learn the symbols from training records; `shared` is a tokenizer of both sides that serves instead."""
-        if shared is not None:
-            return cls(config, shared)
-        feature_symbols: dict[str, None] = {}
+        names: dict[str, None] = {}
 
         def texts() -> Iterable[str]:
             for record in records:
-                feature_symbols.update(dict.fromkeys(split_features(record, config)))
+                names.update(dict.fromkeys(split_features(record, config)))
                 yield record.text("source")
 
-        tokenizer = fit_tokenizer(config.tokenizer, texts())
-        tokenizer.add_features(sorted(feature_symbols))
-        return cls(config, tokenizer)
+        if shared is None:
+            tokenizer = fit_tokenizer(config.tokenizer, texts())
+        else:
+            tokenizer = shared
+            if config.features is not None:
+                for _ in texts():
+                    pass
+        return cls(config, tokenizer.with_features(sorted(names)) if names else tokenizer)
 
     @property
     def roles(self) -> tuple[str, ...]:

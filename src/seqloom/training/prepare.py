@@ -1,0 +1,275 @@
+"""From files to what training reads: examined, split, tokenised once into memory-mapped arrays, and batched.
+
+The files are streamed several times (hold-out, examination, one pass for each tokenizer, encoding) and never held in
+memory; everything is a function of the files, the configuration and the seed, so a resumed run prepares the same.
+"""
+
+from __future__ import annotations
+
+import heapq
+from array import array
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from seqloom.config.sections import Column, Config, CorpusConfig
+from seqloom.data.batching import Batches, group_by_budget, pad
+from seqloom.data.cache import ExampleStore, ExampleWriter
+from seqloom.data.doctor import Examination, Quarantine, source_fingerprint
+from seqloom.data.files import read_records
+from seqloom.data.report import Report
+from seqloom.errors import DataError
+from seqloom.heads import head_class
+from seqloom.run import QUARANTINE, Run
+from seqloom.sources import source_class
+from seqloom.training.progress import Reporter
+from seqloom.types import BadRecord, Batch, Ints, Item, Record
+
+VALID_TOKENS = 8192  # source and target tokens of a validation batch with gold history
+
+
+@dataclass
+class Prepared:
+    """Data as training reads it.
+
+    fingerprint: of the training examples' lengths; a resumed run must find the same.
+    bleu_tokenize: sacreBLEU's tokenizer for validation: none where the data is tokenised already.
+    """
+
+    source: Any
+    head: Any
+    store: ExampleStore
+    batches: Batches
+    valid_records: list[Record]
+    valid_items: list[tuple[Item, Item]]
+    valid_batches: list[Ints]
+    report: Report
+    metric: str
+    bleu_tokenize: str
+    fingerprint: str
+    locations: Locations
+
+    def batch(self, indices: Ints) -> Batch:
+        """The padded batch of these examples (NumPy)."""
+        pairs = [self.store.get(int(index)) for index in indices]
+        return Batch(pad([source for source, _ in pairs if source is not None]), pad([target for _, target in pairs]),
+                     indices)
+
+    def where(self, index: int) -> str:
+        """file:line of an example."""
+        return self.locations.where(index)
+
+
+@dataclass
+class Locations:
+    """Where each example came from, and how often it is to be seen: a few bytes for each."""
+
+    paths: list[str] = field(default_factory=list)
+    files: array[int] = field(default_factory=lambda: array("H"))
+    lines: array[int] = field(default_factory=lambda: array("L"))
+    weights: array[float] = field(default_factory=lambda: array("f"))
+
+    def add(self, record: Record, weight: float) -> None:
+        """The next example's place."""
+        if not self.paths or self.paths[-1] != record.path:
+            self.paths.append(record.path)
+        self.files.append(len(self.paths) - 1)
+        self.lines.append(record.line)
+        self.weights.append(weight)
+
+    def where(self, index: int) -> str:
+        """file:line."""
+        return f"{self.paths[self.files[index]]}:{self.lines[index]}"
+
+
+class Corpora:
+    """The usable records of the configured files, readable as often as needed, with the hold-out taken away."""
+
+    def __init__(self, config: Config, roles: Sequence[str], columns: dict[str, Column]) -> None:
+        self.data = config.data
+        self.roles = roles
+        self.columns = {**(config.data.columns or {}), **columns}
+        self.seed = config.training.seed
+        if not self.data.train:
+            raise DataError("no training data is given", fix="seqloom train FILE, or data.train in the configuration")
+        self.held_out: frozenset[int] = frozenset() if self.data.valid else self._choose_held_out()
+
+    def read(self, corpora: Sequence[CorpusConfig]) -> Iterator[Record | BadRecord]:
+        """Everything in these files."""
+        return read_records(corpora, self.columns, self.roles)
+
+    def _choose_held_out(self) -> frozenset[int]:
+        """Fingerprints of the sources that are held out: the smallest of a seeded hash, so one source never falls
+        into both parts, and adding data moves few examples."""
+        records = (record for record in self.read(self.data.train) if isinstance(record, Record))
+        marks: dict[int, int] = {}
+        total = 0
+        for record in records:
+            total += 1
+            mark = source_fingerprint(record)
+            key = int.from_bytes(blake2b(mark.to_bytes(8, "little"), digest_size=8,
+                                         key=self.seed.to_bytes(8, "little")).digest(), "little")
+            marks[key] = mark
+        wanted = min(self.data.valid_limit, max(1, round(total * self.data.valid_fraction)))
+        if len(marks) < 2:
+            raise DataError(f"only {len(marks)} usable examples, too few to hold out a part for validation",
+                            fix="give more data, or validation files with --valid")
+        return frozenset(marks[key] for key in heapq.nsmallest(min(wanted, len(marks) - 1), marks))
+
+    def is_held_out(self, record: Record) -> bool:
+        """Whether a training record belongs to the held-out part."""
+        return bool(self.held_out) and source_fingerprint(record) in self.held_out
+
+    def train(self) -> Iterator[tuple[Record | BadRecord, float]]:
+        """Training records, the bad ones too, with their corpus's weight."""
+        for corpus in self.data.train:
+            for record in self.read([corpus]):
+                if isinstance(record, BadRecord) or not self.is_held_out(record):
+                    yield record, corpus.weight
+
+    def valid(self) -> Iterator[Record | BadRecord]:
+        """Validation records: the files', or the held-out part."""
+        if self.data.valid:
+            yield from self.read(self.data.valid)
+            return
+        for record in self.read(self.data.train):
+            if isinstance(record, Record) and self.is_held_out(record):
+                yield record
+
+
+def prepare(config: Config, folder: Path, reporter: Reporter, *, run: Run | None = None) -> Prepared:
+    """Read, examine, tokenise. `run`: a run to go on with, whose tokenizers serve unchanged.
+
+    Raises DataError when files cannot be read or nothing usable is left.
+    """
+    roles, columns = roles_and_columns(config)
+    corpora = Corpora(config, roles, columns)
+    with Quarantine(folder / QUARANTINE) as quarantine:
+        examination = Examination(drop_duplicates=config.data.drop_duplicates, quarantine=quarantine)
+        seen = set(_usable_positions(corpora, examination, reporter)) if config.data.drop_duplicates else None
+        if seen is None:
+            for number, (record, _) in enumerate(corpora.train()):
+                examination.take(record)
+                reporter.progress("reading", number, None)
+        source, head = (run.source, run.head) if run is not None else fit(config, corpora, seen)
+        encoder = _Encoder(config, source, head, examination)
+        store, locations = _encode_training(corpora, encoder, seen, folder / "cache", reporter)
+        valid_records, valid_items = _encode_valid(corpora, encoder)
+        report = examination.report()
+    lengths = store.lengths()
+    weights = np.asarray(locations.weights, np.float32)
+    batches = Batches(lengths, batch_size=config.training.batch_size, batch_type=config.training.batch_type,
+                      seed=config.training.seed, weights=None if (weights == 1).all() else weights)
+    sizes = np.asarray([source.length + target.length for source, target in valid_items], np.int64)
+    return Prepared(
+        source, head, store, batches, valid_records, valid_items, list(group_by_budget(sizes, VALID_TOKENS)), report,
+        metric=_metric(config, head), bleu_tokenize=_bleu_tokenize(config),
+        fingerprint=blake2b(np.ascontiguousarray(lengths).tobytes(), digest_size=16).hexdigest(), locations=locations)
+
+
+def roles_and_columns(config: Config) -> tuple[tuple[str, ...], dict[str, Column]]:
+    """What a training record must have, and the columns that the sides' own options name."""
+    columns: dict[str, Column] = {}
+    features = config.source.features
+    if features is not None:
+        columns["features"] = features.column
+    return ("source", "target") if features is None else ("source", "features", "target"), columns
+
+
+def fit(config: Config, corpora: Corpora, seen: set[int] | None) -> tuple[Any, Any]:
+    """Tokenizers from the training part alone."""
+
+    def records() -> Iterator[Record]:
+        for number, (record, _) in enumerate(corpora.train()):
+            if isinstance(record, Record) and (seen is None or number in seen):
+                yield record
+
+    head = head_class(config.head.kind).fit(config.head, records(), copying=config.decoder.copy_source)
+    shared = head.tokenizer if config.head.share_vocabulary else None
+    source = source_class(config.source.kind).fit(config.source, records(), shared)
+    if shared is not None:
+        head.tokenizer = source.tokenizer
+    return source, head
+
+
+def _usable_positions(corpora: Corpora, examination: Examination, reporter: Reporter) -> Iterator[int]:
+    """Numbers of the training records that are neither bad nor repeated."""
+    for number, (record, _) in enumerate(corpora.train()):
+        reporter.progress("reading", number, None)
+        if examination.take(record) is not None:
+            yield number
+
+
+class _Encoder:
+    """Records as numbers; what is too long or cannot be encoded is set aside with the reason."""
+
+    def __init__(self, config: Config, source: Any, head: Any, examination: Examination) -> None:
+        self.config, self.source, self.head, self.examination = config, source, head, examination
+
+    def encode(self, record: Record, *, limit: bool) -> tuple[Item, Item] | None:
+        """(source, target), or None for a record that was set aside."""
+        try:
+            source = self.head.link(self.source.read(record))
+            target = self.head.read(record, source)
+        except DataError as error:
+            self.examination.set_aside(record, error.message, "train" if limit else "valid")
+            return None
+        data = self.config.data
+        for side, item, most in (("source", source, data.max_source_length), ("target", target, data.max_target_length)):
+            if limit and len(item.tokens) > most:
+                self.examination.set_aside(record, f"too long: {len(item.tokens)} {side} tokens, at most {most}")
+                return None
+        return source, target
+
+
+def _encode_training(corpora: Corpora, encoder: _Encoder, seen: set[int] | None, folder: Path,
+                     reporter: Reporter) -> tuple[ExampleStore, Locations]:
+    locations = Locations()
+    with ExampleWriter(folder) as writer:
+        for number, (record, weight) in enumerate(corpora.train()):
+            reporter.progress("encoding", number, None)
+            if isinstance(record, BadRecord) or (seen is not None and number not in seen):
+                continue
+            pair = encoder.encode(record, limit=True)
+            if pair is not None:
+                writer.add(*(_compact(item) for item in pair))
+                locations.add(record, weight)
+        store = writer.finish()
+    if not len(store):
+        raise DataError("no training example is usable", where=encoder.config.data.train[0].path or "",
+                        fix="see what is wrong with the data: seqloom doctor")
+    return store, locations
+
+
+def _encode_valid(corpora: Corpora, encoder: _Encoder) -> tuple[list[Record], list[tuple[Item, Item]]]:
+    records, items = [], []
+    for record in encoder.examination.valid(corpora.valid()):
+        pair = encoder.encode(record, limit=False)
+        if pair is not None:
+            records.append(record)
+            items.append(pair)
+            encoder.examination.add_encoded("source", pair[0].fields["main"], record.where)
+            encoder.examination.add_encoded("target", pair[1].fields["main"], record.where)
+    if not records:
+        raise DataError("no validation example is usable", fix="see what is wrong with the data: seqloom doctor")
+    return records, items
+
+
+def _compact(item: Item) -> Item:
+    """Ids as 4 bytes instead of 8."""
+    return Item({name: array.astype(np.int32) for name, array in item.fields.items()})
+
+
+def _metric(config: Config, head: Any) -> str:
+    if config.training.metric != "auto":
+        return config.training.metric
+    return "exact_match" if head.is_character_level else "bleu"
+
+
+def _bleu_tokenize(config: Config) -> str:
+    tokenizer = config.head.tokenizer
+    return "none" if tokenizer.kind == "word" and tokenizer.split == "space" else "13a"

@@ -1,0 +1,105 @@
+"""What training tells a person: a moving line at a terminal, plain lines elsewhere. Writes to stderr only."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import Any, TextIO
+
+
+class Reporter:
+    """Says lines and shows progress. The base class says nothing: training as a library call is silent."""
+
+    def say(self, line: str) -> None:
+        """A line that stays."""
+
+    def progress(self, what: str, done: float, total: float | None, note: str = "") -> None:
+        """How far something is; called often, shown now and then."""
+
+    def finish(self) -> None:
+        """The moving line goes away."""
+
+
+class PlainReporter(Reporter):
+    """One line for each thing said; no moving parts. For logs and pipes."""
+
+    def __init__(self, stream: TextIO | None = None) -> None:
+        self.stream = stream or sys.stderr
+
+    def say(self, line: str) -> None:
+        """A line, at once."""
+        self.stream.write(line + "\n")
+        self.stream.flush()
+
+
+class TerminalReporter(PlainReporter):
+    """A line at the bottom that is rewritten four times a second: share, rate, time left."""
+
+    REDRAW_SECONDS = 0.25
+
+    def __init__(self, stream: TextIO | None = None) -> None:
+        super().__init__(stream)
+        self.width = 0
+        self.drawn = 0.0
+        self.started: dict[str, tuple[float, float]] = {}
+
+    def say(self, line: str) -> None:
+        """A line above the moving one."""
+        self.finish()
+        super().say(line)
+
+    def progress(self, what: str, done: float, total: float | None, note: str = "") -> None:
+        """Redraw when it is time."""
+        now = time.monotonic()
+        start, first = self.started.setdefault(what, (now, done))
+        if now - self.drawn < self.REDRAW_SECONDS or now - start < 2 * self.REDRAW_SECONDS:
+            return
+        self.drawn = now
+        line = f"{what} {done:,.0f}"
+        if total:
+            pace = (done - first) / (now - start)
+            left = f", {duration((total - done) / pace)} left" if pace > 0 else ""
+            line = f"{what} {100 * done / total:.0f} % ({done:,.0f} of {total:,.0f}{left})"
+        self._draw(f"{line} {note}".rstrip())
+
+    def finish(self) -> None:
+        """Wipe the moving line."""
+        if self.width:
+            self.stream.write("\r" + " " * self.width + "\r")
+            self.stream.flush()
+            self.width = 0
+
+    def _draw(self, line: str) -> None:
+        self.stream.write("\r" + line.ljust(self.width))
+        self.stream.flush()
+        self.width = len(line)
+
+
+def reporter_for(stream: TextIO | None = None, *, quiet: bool = False) -> Reporter:
+    """The right reporter for a stream."""
+    stream = stream or sys.stderr
+    if quiet:
+        return Reporter()
+    return TerminalReporter(stream) if stream.isatty() else PlainReporter(stream)
+
+
+def duration(seconds: float) -> str:
+    """Seconds as a person says them: 45 s, 3 min 20 s, 2 h 05 min."""
+    whole = max(0, round(seconds))
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def validation_line(row: dict[str, Any], metric: str, best: bool) -> str:
+    """One validation as one line."""
+    shown = [f"epoch {row['epoch']:.1f}", f"step {row['step']:,}", f"loss {row['train_loss']:.3f}",
+             f"valid {row['valid_loss']:.3f}"]
+    if metric in row and metric != "loss":
+        shown.append(f"{metric} {row[metric]:.4g}")
+    shown.append(f"accuracy gold {row['gold_token_accuracy']:.3f} free {row['free_token_accuracy']:.3f}")
+    shown.append(f"{row['tokens_per_second']:,.0f} tokens/s")
+    shown.append(duration(row["seconds"]))
+    return "  ".join(shown) + ("  *best" if best else "")

@@ -1,0 +1,73 @@
+"""Validation: the live model, measured as it will be used (free-running, through the Predictor) and with gold history.
+
+The difference between the two token accuracies is what teacher forcing hides (exposure bias, Bengio et al. 2015).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from seqloom.config.sections import Config
+from seqloom.data.batching import pad
+from seqloom.engines.torch import TorchEngine, to_tensors
+from seqloom.metrics import METRICS, degeneration_rates, evaluate_outputs
+from seqloom.model import Model
+from seqloom.predictor import Predictor
+from seqloom.training.prepare import Prepared
+from seqloom.training.progress import Reporter
+from seqloom.types import END, Batch
+
+# Measured at every validation because they are cheap; the metric that decides is measured too.
+USUAL_METRICS = ("exact_match", "cer", "wer", "bleu", "chrf")
+LOWER_IS_BETTER = ("loss", *(name for name, metric in METRICS.items() if metric.better == "lower"))
+
+
+def validate(model: Model, data: Prepared, config: Config, reporter: Reporter) -> dict[str, Any]:
+    """One row for metrics.jsonl: loss and token accuracy with gold history, metrics free-running and greedy."""
+    row: dict[str, Any] = gold_history(model, data)
+    greedy = config.decoding.model_copy(update={"strategy": "greedy", "beam_size": 1, "n_best": 1,
+                                                "coverage_penalty": 0.0})
+    predictor = Predictor(data.source, data.head, TorchEngine(model), greedy)
+    predictions = []
+    for number, prediction in enumerate(predictor.predict_records(data.valid_records), 1):
+        predictions.append(prediction)
+        reporter.progress("validation", number, len(data.valid_records))
+    outputs = [prediction.text for prediction in predictions]
+    references = [record.texts("target") for record in data.valid_records]
+    names = dict.fromkeys([*USUAL_METRICS, *([] if data.metric == "loss" else [data.metric])])
+    row.update(evaluate_outputs(outputs, references, list(names), tokenize=data.bleu_tokenize))
+    row.pop("signature")
+    gold_tokens = [target.tokens for _, target in data.valid_items]
+    own_tokens = [prediction.tokens for prediction in predictions]
+    row["free_token_accuracy"] = free_token_accuracy(own_tokens, gold_tokens)
+    row["accuracy_gap"] = row["gold_token_accuracy"] - row["free_token_accuracy"]
+    row.update(degeneration_rates(own_tokens, [record.text("source") for record in data.valid_records], gold_tokens))
+    return row
+
+
+@torch.no_grad()
+def gold_history(model: Model, data: Prepared) -> dict[str, float]:
+    """valid_loss in nats for each target token, and the share of tokens that are the best guess, gold history given."""
+    model.eval()
+    device = next(model.parameters()).device
+    total = correct = count = 0.0
+    for indices in data.valid_batches:
+        sources, targets = zip(*(data.valid_items[index] for index in indices), strict=True)
+        batch = Batch(to_tensors(pad(sources), device), to_tensors(pad(targets), device), indices)
+        loss = model(batch)
+        total, correct, count = total + float(loss.total), correct + float(loss.correct), count + float(loss.count)
+    return {"valid_loss": total / max(count, 1), "gold_token_accuracy": correct / max(count, 1)}
+
+
+def free_token_accuracy(outputs: list[list[str]], references: list[list[str]]) -> float:
+    """Share of reference positions, the end included, at which the free-running output has the same token."""
+    right = positions = 0
+    for output, reference in zip(outputs, references, strict=True):
+        gold, own = [*reference, END], [*output, END]
+        right += sum(a == b for a, b in zip(gold, own, strict=False))
+        positions += len(gold)
+    return right / max(positions, 1)
+
+
