@@ -9,13 +9,16 @@ from typing import IO, Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from seqloom.data.cache import HEADER, ExampleStore, ExampleWriter
 from seqloom.errors import DataError, TrainingError
 from seqloom.types import Item
+
+# Two cores are shared by whatever else runs: a slow moment is no fault of the code.
+UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 def ids(*values: int) -> Item:
@@ -37,6 +40,7 @@ SIDE = st.builds(
 TARGET = st.builds(lambda main: Item({"main": main}), st.integers(0, 9).flatmap(lambda n: arrays(np.int32, n)))
 
 
+@UNHURRIED
 @given(st.lists(st.tuples(SIDE, TARGET), max_size=6))
 def test_what_goes_in_comes_out(tmp_path_factory: pytest.TempPathFactory, examples: list[tuple[Item, Item]]) -> None:
     folder = tmp_path_factory.mktemp("store")

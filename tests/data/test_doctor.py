@@ -13,7 +13,7 @@ from typing import IO, Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from seqloom.config.sections import CorpusConfig
@@ -21,6 +21,9 @@ from seqloom.data.doctor import KEPT, Examination, Quarantine, examine, fingerpr
 from seqloom.data.report import PERCENTILES, Lengths
 from seqloom.errors import TrainingError
 from seqloom.types import UNKNOWN, BadRecord, Record
+
+# Two cores are shared by whatever else runs: a slow moment is no fault of the code.
+UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 def record(source: str, target: str | list[str], line: int = 1, path: str = "t.tsv") -> Record:
@@ -34,6 +37,7 @@ def pairs_of(text: list[tuple[str, str]], path: str) -> list[Record | BadRecord]
 WORDS = st.tuples(st.sampled_from(["a", "b", "c"]), st.sampled_from(["x", "y", "z"]))
 
 
+@UNHURRIED
 @given(st.lists(WORDS, max_size=12), st.lists(WORDS, max_size=8), st.booleans())
 def test_duplicates_ambiguity_and_overlap_equal_brute_force(train: list[tuple[str, str]], valid: list[tuple[str, str]],
                                                             drop: bool) -> None:
@@ -59,6 +63,7 @@ def test_duplicates_ambiguity_and_overlap_equal_brute_force(train: list[tuple[st
     assert (report.valid is None) == (not valid)
 
 
+@UNHURRIED
 @given(st.lists(st.integers(0, 300), min_size=1, max_size=60))
 def test_length_statistics_equal_numpy(lengths: list[int]) -> None:
     found = Lengths.of(Counter(lengths))

@@ -9,13 +9,16 @@ import json
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from seqloom.config.sections import CorpusConfig
 from seqloom.data.files import FORMATS, format_of, read_inputs, read_records
 from seqloom.errors import DataError, UsageError
 from seqloom.types import BadRecord, Record
+
+# Two cores are shared by whatever else runs: a slow moment is no fault of the code.
+UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 BOTH = ("source", "target")
 PAIRS = [("a b", "c"), ("안녕", "hi"), ("x", "y z")]
@@ -167,6 +170,7 @@ def test_parallel_files(tmp_path: Path) -> None:
     assert records[1].text == "\t2"
 
 
+@UNHURRIED
 @given(st.integers(1, 9), st.integers(1, 9))
 def test_files_of_different_length_say_where(tmp_path_factory: pytest.TempPathFactory, left: int, right: int) -> None:
     folder = tmp_path_factory.getbasetemp()

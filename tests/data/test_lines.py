@@ -8,11 +8,14 @@ import os
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from seqloom.data.lines import LONGEST, MAXIMUM_LINE, Line, open_file, read_lines
 from seqloom.errors import DataError
+
+# Two cores are shared by whatever else runs: a slow moment is no fault of the code.
+UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 def lines_of(data: bytes) -> list[Line]:
@@ -22,6 +25,7 @@ def lines_of(data: bytes) -> list[Line]:
 LINE_TEXT = st.text(st.characters(blacklist_characters="\0\n\r", blacklist_categories=["Cs"]), max_size=20)
 
 
+@UNHURRIED
 @given(st.lists(LINE_TEXT, min_size=1), st.sampled_from([b"\n", b"\r\n"]), st.booleans(), st.booleans(), st.booleans())
 def test_lines_come_back_as_written(texts: list[str], end: bytes, mark: bool, last_end: bool, zipped: bool) -> None:
     texts = [text.lstrip("\ufeff") for text in texts]

@@ -7,7 +7,7 @@ import io
 from collections.abc import Mapping
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from seqloom.data.files import read_inputs
@@ -15,6 +15,9 @@ from seqloom.data.lines import Line, read_lines
 from seqloom.data.tables import Request, Row, csv_rows, table_records, tsv_rows
 from seqloom.errors import DataError
 from seqloom.types import BadRecord, Record
+
+# Two cores are shared by whatever else runs: a slow moment is no fault of the code.
+UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 BOTH = ("source", "target")
 
@@ -95,6 +98,7 @@ def test_a_header_that_cannot_be_read() -> None:
 CELL = st.text(st.characters(blacklist_characters="\0\r", blacklist_categories=["Cs"]), max_size=12)
 
 
+@UNHURRIED
 @given(st.lists(st.tuples(CELL, CELL), min_size=1, max_size=8), st.sampled_from(["\n", "\r\n"]))
 def test_csv_reads_what_the_csv_module_writes(rows: list[tuple[str, str]], end: str) -> None:
     stream = io.StringIO()
@@ -108,6 +112,7 @@ def test_csv_reads_what_the_csv_module_writes(rows: list[tuple[str, str]], end: 
     assert [number for number, _ in written] == starts[:-1]
 
 
+@UNHURRIED
 @given(st.text(st.sampled_from('ab,"\n'), max_size=40))
 def test_csv_never_fails_and_never_loses_a_line(text: str) -> None:
     lines = [Line(number, line) for number, line in enumerate(text.split("\n"), 1)]
