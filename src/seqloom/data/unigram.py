@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from seqloom.types import Floats, Ints
+from seqloom.types import Bools, Floats, Ints
 
 LONGEST_PIECE = 16            # characters
 MOST_CHARACTERS = 500_000     # of distinct words; rarer words beyond are not trained on, to bound time and memory
@@ -83,7 +83,8 @@ def training_strings(words: Mapping[str, int], alphabet: frozenset[str]) -> tupl
         for part in known.split("\0"):
             if part:
                 found[part] += count
-    strings, total = [], 0
+    strings: list[str] = []
+    total = 0
     for string in sorted(found, key=lambda s: (-found[s], s)):
         total += len(string)
         if total > MOST_CHARACTERS and strings:
@@ -182,7 +183,7 @@ def scores_without(insides: Sequence[Lattice], scores: Floats) -> Floats:
     return alternatives
 
 
-def log_shares(expected: Floats, single: Floats) -> Floats:
+def log_shares(expected: Floats, single: Bools) -> Floats:
     """M-step: log of the share of each piece; pieces below LEAST are dropped (−inf), characters kept at LEAST."""
     kept = np.where(single, np.maximum(expected, LEAST), np.where(expected < LEAST, 0.0, expected))
     with np.errstate(divide="ignore"):
