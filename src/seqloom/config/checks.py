@@ -11,7 +11,7 @@ size (any tokenizer may have them; their coverage is reported), whether there is
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 from seqloom.config.keys import ROLES
 from seqloom.config.problems import Problem, refuse, show
@@ -24,15 +24,25 @@ from seqloom.config.sections import (
 
 Problems = Iterator[Problem]
 
+PATH = re.compile(r"[a-z_]+(?:\.[a-z0-9_]+)+")
 DEVICES = re.compile(r"auto|cpu|mps|cuda(:\d{1,3})?")
 WITHOUT_NUMBERED_COLUMNS = tuple(
     f".{kind}{packed}" for kind in ("csv", "json", "jsonl", "conllu") for packed in ("", ".gz"))
 TSV_COLUMNS: dict[str, int] = {"source": 1, "target": 2}  # elsewhere a header or the keys say which
 
 
-def check_config(config: Config) -> None:
-    """Raise a ConfigError that tells every contradiction: what was given, what was expected, how to fix it."""
-    refuse([problem for check in CHECKS for problem in check(config)])
+def check_config(config: Config, places: Mapping[str, str] | None = None) -> None:
+    """Raise a ConfigError that tells every contradiction: what was given, what was expected, how to fix it.
+
+    places: where each key was given, by path; the message then says so for every key it names.
+    """
+    found = [problem for check in CHECKS for problem in check(config)]
+    refuse([problem._replace(where=_places_of(problem.message, places or {})) for problem in found])
+
+
+def _places_of(message: str, places: Mapping[str, str]) -> str:
+    named = [places[path] for path in PATH.findall(message) if path in places]
+    return ", ".join(dict.fromkeys(named))
 
 
 def check_decoding(decoding: DecodingConfig, *, attention: bool = True) -> None:

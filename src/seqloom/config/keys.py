@@ -38,6 +38,7 @@ SHORTHANDS = {
 
 # Suggestions differ from what was typed in at most this share of its last name's letters.
 TOLERANCE = 0.4
+ELSEWHERE = 1.25  # what another section costs, in letters
 
 
 class Key(NamedTuple):
@@ -204,9 +205,7 @@ def _plain(base: Any, bounds: list[Any]) -> str:
         return f"a mapping from {', '.join(ROLES)} to {COLUMN}"
     if origin is list:
         return f"a path, a list of paths, or a list of mappings with {', '.join(corpus_keys())}"
-    if base is str:
-        return "text" + (" of at least one character" if annotated_types.MinLen(1) in bounds else "")
-    return str(base)
+    return "text" + (" of at least one character" if annotated_types.MinLen(1) in bounds else "")
 
 
 # --- the nearest key -------------------------------------------------------------------------------------------------
@@ -215,20 +214,20 @@ def _plain(base: Any, bounds: list[Any]) -> str:
 def nearest(given: str, candidates: Iterable[str], *, always: bool = False) -> list[str]:
     """The candidates that differ least from what was given, at most three; none when all differ too much.
 
-    Distance: letters left out, added, changed or swapped. The last name alone may match too, at the price of half a
-    letter, so that a good name in the wrong section is found. `always` returns the best however far it is.
+    Distance: letters left out, added, changed or swapped. The last name alone may match too, at the price of a little
+    more than a letter, so that a good name in a wrong section is found. `always` returns the best however far it is.
     """
     from rapidfuzz.distance import OSA
 
     def distance(candidate: str) -> float:
         whole = OSA.distance(given.lower(), candidate.lower())
         last = OSA.distance(given.rpartition(".")[2].lower(), candidate.rpartition(".")[2].lower())
-        return float(min(whole, last + 0.5))
+        return float(min(whole, last + ELSEWHERE))
 
     ranked = sorted((distance(candidate), candidate) for candidate in candidates)
     if not ranked:
         return []
     best = ranked[0][0]
-    if not always and best > max(1.5, TOLERANCE * len(given.rpartition(".")[2])):
+    if not always and best > max(1 + ELSEWHERE, TOLERANCE * len(given.rpartition(".")[2])):
         return []
     return [candidate for score, candidate in ranked if score <= best][:3]

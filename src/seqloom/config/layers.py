@@ -7,7 +7,7 @@ values must be, and which layer wins, is `loading.py`.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Hashable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from seqloom.config.aliases import (
@@ -229,7 +229,7 @@ class Layer:
             inside = join(written, name)
             where = places(inside)
             if meant not in corpus_keys():
-                self.problems.append(Problem(f"unknown key '{inside}'", _suggestion(name, corpus_keys(), path), where))
+                self.problems.append(_unknown_word(f"unknown key '{inside}'", name, corpus_keys(), path, where))
                 continue
             if meant in read:
                 self.problems.append(Problem(f"'{meant}' is given twice in {path}, once as '{name}'",
@@ -248,8 +248,7 @@ class Layer:
         for name, column in columns.items():
             role, inside = ROLE_ALIASES.get(name, name), join(written, name)
             if role not in ROLES:
-                self.problems.append(Problem(f"unknown role '{inside}', expected one of: {', '.join(ROLES)}",
-                                             _suggestion(name, ROLES, written), places(inside)))
+                self.problems.append(_unknown_word(f"unknown role '{inside}'", name, ROLES, written, places(inside)))
             elif role in roles:
                 self.problems.append(Problem(f"'{inside}' and '{roles[role][1]}' are both given, and mean the same",
                                              f"keep one of them, preferably {role}", places(inside)))
@@ -296,6 +295,8 @@ def unknown_key(parent: str, name: str, value: Any, written: str, where: str) ->
                    f"the keys {'of ' + inside if inside else 'at the top'} are: {', '.join(names)}", where)
 
 
-def _suggestion(name: str, known: Any, inside: str) -> str:
+def _unknown_word(message: str, name: str, known: Iterable[str], inside: str, where: str) -> Problem:
+    """The problem of a word that is none of a few."""
     found = nearest(name, known)
-    return f"did you mean {found[0]}?" if found else f"the keys of {inside} are: {', '.join(known)}"
+    meant = f"; did you mean {found[0]}?" if found else ""
+    return Problem(message + meant, f"the keys of {inside} are: {', '.join(known)}", where)

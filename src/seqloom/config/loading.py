@@ -37,10 +37,11 @@ __all__ = ["change_decoding", "dump_config", "load_config", "load_preset", "pres
 PRESETS = Path(__file__).parents[1] / "presets"
 
 ARGUMENTS = "the command line"
+THE_CONFIGURATION = "the configuration"
 
 
 def load_config(path: str | Path | None = None, *, preset: str | None = None, overrides: Sequence[str] = (),
-                values: Mapping[str, Any] | None = None) -> tuple[Config, list[str]]:
+                values: Mapping[str, Any] | None = None, values_from: str = ARGUMENTS) -> tuple[Config, list[str]]:
     """The configuration, and notes about it: aliases that were read, options without effect.
 
     Args:
@@ -48,6 +49,7 @@ def load_config(path: str | Path | None = None, *, preset: str | None = None, ov
         preset: name of a preset; it wins over one that a file, `overrides` or `values` name.
         overrides: texts `a.b=c`, the value in YAML; a later one wins over an earlier one with the same key.
         values: nested mapping, such as from flags; wins over all else.
+        values_from: what messages call the place of `values`.
 
     Raises:
         ConfigError: for everything that is wrong, all of it at once where it can be told apart; nothing is read but
@@ -57,7 +59,7 @@ def load_config(path: str | Path | None = None, *, preset: str | None = None, ov
     for bidirectional in (True, False):
         file = _file_layer(document, str(path), bidirectional)
         options = _override_layer(overrides, bidirectional)
-        flags = Layer(bidirectional=bidirectional).add(values or {}, lambda path: ARGUMENTS)
+        flags = Layer(bidirectional=bidirectional).add(values or {}, lambda path: values_from)
         name, notes = _chosen_preset(preset, [flags, options, file])
         complete = "format_version" in file.given
         layers = [file, options, flags]
@@ -71,9 +73,11 @@ def load_config(path: str | Path | None = None, *, preset: str | None = None, ov
         # What rnn_size means depends on encoder.bidirectional, which any layer may set: then all are read again.
         if tree.get("encoder", {}).get("bidirectional", True) is not False:
             break
-    refuse([problem for layer in layers for problem in layer.problems])
+    problems = [problem for layer in layers for problem in layer.problems]
+    if tree.get("format_version", FORMAT_VERSION) == FORMAT_VERSION:  # else nothing more is known to be wrong
+        refuse(problems)
     config = validated(tree, places)
-    check_config(config)
+    check_config(config, places)
     notes += [note for layer in layers for note in layer.notes]
     return config, [*dict.fromkeys(notes), *remarks(config)]
 
@@ -81,13 +85,14 @@ def load_config(path: str | Path | None = None, *, preset: str | None = None, ov
 def update_config(config: Config, *, overrides: Sequence[str] = (),
                   values: Mapping[str, Any] | None = None) -> tuple[Config, list[str]]:
     """An existing configuration with `overrides`, then `values`, on top; see `load_config`."""
-    base = Layer().add(config.model_dump(mode="json"), lambda path: "the configuration")
+    base = Layer().add(config.model_dump(mode="json"), lambda path: THE_CONFIGURATION)
     options = _override_layer(overrides, config.encoder.bidirectional)
     flags = Layer(bidirectional=config.encoder.bidirectional).add(values or {}, lambda path: ARGUMENTS)
     layers = [base, options, flags]
     refuse([problem for layer in layers for problem in layer.problems])
-    changed = validated(*merged(layers))
-    check_config(changed)
+    tree, places = merged(layers)
+    changed = validated(tree, places)
+    check_config(changed, {path: place for path, place in places.items() if place != THE_CONFIGURATION})
     return changed, [*dict.fromkeys(note for layer in layers for note in layer.notes)]
 
 
@@ -221,7 +226,7 @@ def validated(tree: Mapping[str, Any], places: Mapping[str, str]) -> Config:
         for details in error.errors(include_url=False):
             path, problem = _problem(details, places)
             found.setdefault(path, problem)
-        if "format_version" in found:  # then nothing else is known to be wrong
+        if "format_version" in found:
             found = {"format_version": found["format_version"]}
         raise refusal(list(found.values())) from None
 
@@ -278,8 +283,8 @@ def _fix(path: str, key: Key | None) -> str:
 
 def _given(value: Any) -> str:
     """What was given, quoted; of text that reads like something else, that it is text."""
-    unquoted = plain_scalar(value) if isinstance(value, str) else value
-    return show(value) + ("" if unquoted is None or unquoted == value else " (text)")
+    reads_otherwise = isinstance(value, str) and isinstance(plain_scalar(value), bool | int | float)
+    return show(value) + (" (text)" if reads_otherwise else "")
 
 
 def _known(parts: Sequence[str]) -> Key | None:

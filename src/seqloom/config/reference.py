@@ -14,7 +14,6 @@ from pydantic_core import PydanticUndefined
 from seqloom.config.aliases import ALIASES, CORPUS_ALIASES, HINTS, ROLE_ALIASES, SECTION_ALIASES, VALUES, Instead
 from seqloom.config.keys import SHORTHANDS, Key, SectionKey, corpus_keys, keys, sections
 from seqloom.config.loading import preset_names, preset_summary
-from seqloom.config.sections import Section
 from seqloom.config.yaml_files import flow
 
 HEAD = """\
@@ -59,8 +58,6 @@ def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
 def _default(value: Any) -> str:
     if value is PydanticUndefined:
         return "required"
-    if isinstance(value, Section):
-        return "see below"
     return "empty" if value is None or value == [] else f"`{flow(list(value) if isinstance(value, tuple) else value)}`"
 
 
@@ -133,4 +130,4 @@ def _aliases() -> Iterator[str]:
 
 
 if __name__ == "__main__":
-    sys.stdout.write(page())
+    sys.stdout.buffer.write(page().encode("utf-8"))

@@ -252,5 +252,6 @@ def flow(value: Any) -> str:
 
 
 def _scalar(value: Any, style: str | None) -> str:
-    text: str = yaml.safe_dump(value, default_style=style, allow_unicode=True, width=10**9)
+    readable = isinstance(value, str) and value.isprintable()  # else escaped: YAML folds some line ends of Unicode
+    text: str = yaml.safe_dump(value, default_style=style, allow_unicode=readable, width=10**9)
     return text.removesuffix("\n").removesuffix("\n...")

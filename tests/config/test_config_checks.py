@@ -1,0 +1,257 @@
+"""Contradictions: each is refused with its text, and its neighbour that is none is not."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from seqloom.config import Config, check_config, load_config, preset_names
+from seqloom.config.checks import CHECKS, DECODING_CHECKS, check_decoding, memory_size, output_size
+from seqloom.config.keys import keys
+from seqloom.config.remarks import idle_options, remarks
+from seqloom.config.sections import DecodingConfig
+from seqloom.errors import ConfigError
+
+TIED = "head.tie_embeddings=output"
+ALL = ["head.tie_embeddings=all", "head.share_vocabulary=true", "decoder.embedding_size=512",
+       "source.embedding_size=512"]
+FEATURES = "source.features.column=3"
+IN_STEP = ["decoder.context=in_step", "encoder.bidirectional=false"]
+
+REFUSED: list[tuple[str, list[str], str]] = [
+    ("corpora", ["data.train={source: a.en}"], r"data.train.0: given source, expected path, or source and target"),
+    ("corpora", ["data.valid={path: a, source: b}"], r"data.valid.0: given path and source, expected path, or"),
+    ("corpora", ["data.train=[{weight: 2}]"], r"data.train.0: given no file, expected path, or source and target"),
+    ("columns", ["data.columns={source: 0}"], r"data.columns.source: given 0, expected a number from 1, or a name"),
+    ("columns", ["source.features.column=-1"], r"source.features.column: given -1, expected a number from 1"),
+    ("columns", ["data.train={path: a.tsv, columns: {target: -2}}"], r"data.train.0.columns.target: given -2"),
+    ("columns", ["data.columns={features: 3}"],
+     r"data.columns.features is 3, but source.features.column is not set\n  fix: set source.features.column to 3"),
+    ("columns", ["data.columns={features: 3}", "source.features.column=4"], r"but source.features.column is 4"),
+    ("features", ["source.features.column=1"], r"is 1, which is the source's column \(the default\) of the data"),
+    ("features", ["source.features.column=2"], r"is 2, which is the target's column \(the default\) of the data"),
+    ("features", ["source.features.column=2", "data.train=a.tsv.gz"], r"column \(the default\) of data.train.0"),
+    ("features", ["source.features.column=tags", "data.columns={target: tags}"],
+     r"source.features.column is 'tags', which is the target's column of the data"),
+    ("features", [FEATURES, "data.train={source: a, target: b}"],
+     r"source.features needs a column, but data.train.0 is two parallel text files"),
+    ("bridge", ["bridge.kind=copy"],
+     r"encoder.hidden_size is 256 in each of two directions \(512 together\) and decoder.hidden_size is 100"),
+    ("bridge", ["bridge.kind=copy", "encoder.bidirectional=false"],
+     r"encoder.hidden_size is 256 \(256 together\) and decoder.hidden_size is 100, expected equal sizes"),
+    ("bridge", ["bridge.kind=copy", "decoder.hidden_size=512", "encoder.layers=2"],
+     r"bridge.kind is copy, but encoder.layers is 2 and decoder.layers is 1"),
+    ("bridge", ["bridge.kind=copy", "decoder.hidden_size=512", "encoder.cell=gru"],
+     r"encoder.cell is gru and decoder.cell is lstm: only one of them has a cell state to copy"),
+    ("dot_scores", ["decoder.attention.score=dot"], r"score is dot, but the query has decoder.hidden_size 100 and the "
+                                                    r"memory 512"),
+    ("dot_scores", ["decoder.attention.score=scaled_dot"], r"decoder.attention.score is scaled_dot, but"),
+    ("attention_options", ["decoder.context=initial", "decoder.copy_source=true"],
+     r"decoder.copy_source is true, but decoder.context is initial: it needs attention"),
+    ("attention_options", ["decoder.context=every_step", "decoder.attention.coverage=true"],
+     r"decoder.attention.coverage is true, but decoder.context is every_step"),
+    ("attention_options", ["decoder.context=initial", "decoding.replace_unknown=true"],
+     r"decoding.replace_unknown is true, but decoder.context is initial: it needs attention weights"),
+    ("attention_options", ["decoder.context=initial", "decoding.coverage_penalty=0.2"],
+     r"decoding.coverage_penalty is 0.2, but decoder.context is initial"),
+    ("in_step", ["decoder.context=in_step"], r"decoder.context is in_step, but encoder.bidirectional is true"),
+    ("in_step", [*IN_STEP, "decoder.layers=2"], r"decoder.context is in_step, but decoder.layers is 2"),
+    ("ties", [TIED], r"decoder.embedding_size is 256 and the output layer reads 100, expected equal sizes\n"
+                     r"  fix: set decoder.embedding_size to 100"),
+    ("ties", [TIED, "decoder.attention.combination=concat", "decoder.embedding_size=100"],
+     r"the output layer reads 612 \(decoder.hidden_size and the memory side by side"),
+    ("ties", [TIED, *IN_STEP], r"decoder.context is in_step, which has no target embeddings"),
+    ("ties", [TIED, "decoder.hidden_size=256", "head.pretrained={path: v, freeze: true}"],
+     r"head.tie_embeddings is output, but head.pretrained.freeze is true: the output layer would never learn"),
+    ("ties", [*ALL, "decoder.hidden_size=512", "source.pretrained={path: v, freeze: true}"],
+     r"head.tie_embeddings is all, but source.pretrained.freeze is true"),
+    ("ties", [*ALL, "decoder.hidden_size=512", "head.share_vocabulary=false"],
+     r"head.tie_embeddings is all, but head.share_vocabulary is false: the two sides have different symbols"),
+    ("ties", [*ALL, "decoder.hidden_size=512", "source.embedding_size=256"],
+     r"but source.embedding_size is 256 and decoder.embedding_size is 512"),
+    ("ties", [*ALL, "decoder.hidden_size=512", "source.pretrained=a.vec", "head.pretrained=b.vec"],
+     r"source.pretrained.path is a.vec and head.pretrained.path is b.vec: there is one matrix only"),
+    ("ties", [*ALL, "decoder.hidden_size=512", FEATURES], r"but source.features are symbols of the source only"),
+    ("shared_vocabulary", ["head.share_vocabulary=true", "source.tokenizer=jamo", "head.tokenizer=character"],
+     r"source.tokenizer and head.tokenizer differ in kind \('jamo' and 'character'\)\n  fix: leave source"),
+    ("shared_vocabulary", ["head.share_vocabulary=true", "source.tokenizer.lowercase=true"],
+     r"differ in lowercase \(true and false\)"),
+    ("teacher_forcing", ["training.teacher_forcing.decay=exponential", "training.teacher_forcing.k=1"],
+     r"training.teacher_forcing.k is 1, expected k < 1 for decay exponential"),
+    ("teacher_forcing", ["training.teacher_forcing.decay=inverse_sigmoid"],
+     r"training.teacher_forcing.k is 0.9999, expected k ≥ 1 for decay inverse_sigmoid"),
+    ("teacher_forcing", ["training.teacher_forcing.ratio=0.3", "training.teacher_forcing.min_ratio=0.5"],
+     r"training.teacher_forcing.min_ratio is 0.5 and ratio 0.3, expected min_ratio at most ratio"),
+    ("schedule", ["training.schedule.kind=inverse_square_root"], r"inverse_square_root, but warmup_steps is 0"),
+    ("schedule", ["training.learning_rate=0.001", "training.schedule.min_learning_rate=0.01"],
+     r"min_learning_rate is 0.01 and training.learning_rate 0.001, expected min_learning_rate at most learning_rate"),
+    ("device", ["training.device=gpu"], r"training.device: given 'gpu', expected auto, cpu, cuda, cuda:1 or mps"),
+    ("decoding_defaults", ["decoding.n_best=6"], r"decoding.n_best is 6, but decoding.beam_size is 5"),
+    ("decoding_defaults", ["decoding.strategy=greedy", "decoding.n_best=2"],
+     r"decoding.n_best is 2, but decoding.strategy is greedy, which finds one answer"),
+    ("decoding_defaults", ["decoding.min_length=9", "decoding.max_length=8"],
+     r"decoding.min_length is 9 and decoding.max_length 8, expected min_length at most max_length"),
+]
+HERE = ["decoder.hidden_size=100"]  # unlike anything else, so that sizes in the messages are telling
+
+
+@pytest.mark.parametrize(("check", "overrides", "message"), REFUSED)
+def test_contradictions_are_refused(check: str, overrides: list[str], message: str) -> None:
+    with pytest.raises(ConfigError, match=message) as caught:
+        load_config(overrides=[*HERE, *overrides])
+    assert caught.value.fix or "  fix: " in caught.value.message
+
+
+def test_every_check_is_reached() -> None:
+    assert {name for name, _, _ in REFUSED} == {check.__name__ for check in CHECKS}
+    assert {"answers", "lengths"} == {check.__name__ for check in DECODING_CHECKS}
+
+
+@pytest.mark.parametrize("overrides", [
+    ["data.train={source: a.en, target: a.de}"],
+    [FEATURES],
+    ["source.features.column=2", "data.columns={target: 3}"],
+    ["source.features.column=2", "data.train={path: a.tsv, columns: {target: 3}}"],
+    ["source.features.column=2", "data.train=[a.jsonl, b.csv.gz]"],
+    [FEATURES, "data.columns={features: 3}"],
+    [FEATURES, "head.share_vocabulary=true"],
+    ["bridge.kind=copy"],
+    ["bridge.kind=copy", "encoder.cell=gru", "decoder.cell=gru"],
+    ["bridge.kind=copy", "encoder.cell=rnn_tanh", "decoder.cell=gru"],
+    ["encoder.cell=gru"],
+    ["bridge.kind=zero", "encoder.cell=gru", "encoder.layers=3"],
+    ["decoder.attention.score=dot"],
+    ["decoder.context=initial", "decoder.attention.score=dot", "decoder.hidden_size=100"],
+    ["decoder.attention.query=previous"],
+    IN_STEP,
+    [*IN_STEP, "decoding.replace_unknown=true"],
+    [TIED, "decoder.embedding_size=512"],
+    [TIED, "decoder.embedding_size=1024", "decoder.attention.combination=concat"],
+    [TIED, "decoder.embedding_size=1024", "decoder.context=every_step"],
+    [TIED, "decoder.embedding_size=512", "source.pretrained={path: v, freeze: true}"],
+    ALL,
+    [*ALL, "source.pretrained=a.vec", "head.pretrained=a.vec"],
+    [*ALL, FEATURES, "source.features.mode=encoder"],
+    ["head.share_vocabulary=true", "head.tokenizer=jamo"],
+    ["head.share_vocabulary=true", "head.tokenizer=jamo", "source.tokenizer=jamo"],
+    ["source.pretrained=v.vec", "source.tokenizer=bpe"],
+    ["training.teacher_forcing.decay=exponential"],
+    ["training.teacher_forcing.decay=inverse_sigmoid", "training.teacher_forcing.k=1"],
+    ["training.schedule={kind: inverse_square_root, warmup_steps: 1}"],
+    ["training.device=cuda:1"],
+    ["decoding.n_best=5"],
+    ["decoding.strategy=sampling", "decoding.n_best=20"],
+    ["decoding.min_length=8", "decoding.max_length=8"],
+    ["encoder.layers=3", "encoder.residual=true", "source.embedding_size=10"],
+])
+def test_neighbours_are_accepted(overrides: list[str]) -> None:
+    load_config(overrides=overrides)
+
+
+def test_all_contradictions_are_told_at_once() -> None:
+    with pytest.raises(ConfigError, match=r"^3 things are wrong with the configuration\n") as caught:
+        load_config(overrides=["decoding.n_best=6", "training.device=gpu", TIED])
+    assert str(caught.value).count("\n  fix: ") == 3
+
+
+def test_decoding_alone() -> None:
+    check_decoding(DecodingConfig(replace_unknown=True, coverage_penalty=0.1))
+    with pytest.raises(ConfigError, match=r"2 things are wrong with the decoding options\n.*the model has none"):
+        check_decoding(DecodingConfig(replace_unknown=True, coverage_penalty=0.1), attention=False)
+    with pytest.raises(ConfigError, match=r"decoding.n_best is 6, but decoding.beam_size is 5"):
+        check_decoding(DecodingConfig(n_best=6))
+
+
+def test_contradictions_say_where_each_option_was_set(tmp_path: Path) -> None:
+    file = tmp_path / "config.yaml"
+    file.write_text("decoder:\n  context: initial\n", encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"decoder.copy_source is true") as caught:
+        load_config(file, overrides=["decoder.copy_source=true"])
+    assert caught.value.where == f"--set decoder.copy_source=true, {file}:2"
+    with pytest.raises(ConfigError, match=r"data.train.0: given no file") as caught:
+        load_config(values={"data": {"train": [{}]}}, values_from="train()")
+    assert caught.value.where == "train()"
+
+
+def test_a_role_that_python_code_made_up() -> None:
+    config = changed(Config(), data={"columns": {"lemma": 1}})
+    with pytest.raises(ConfigError, match=r"^data.columns: unknown role 'lemma', expected one of: source, target, f"):
+        check_config(config)
+
+
+# --- the rules agree with the network itself -------------------------------------------------------------------------
+
+
+def changed(config: Config, **sections: dict[str, Any]) -> Config:
+    return Config.model_validate({**config.model_dump(), **{
+        name: {**config.model_dump()[name], **values} for name, values in sections.items()}})
+
+
+@pytest.mark.parametrize(("context", "combination", "bidirectional"), list(itertools.product(
+    ["attention", "every_step", "initial", "in_step"], ["tanh", "concat"], [True, False])))
+def test_sizes_are_those_of_the_network(context: str, combination: str, bidirectional: bool) -> None:
+    pytest.importorskip("torch")
+    from seqloom.nn.decoders import InStepDecoder, RecurrentDecoder
+    from seqloom.nn.encoders import TextEncoder
+
+    config = changed(Config(), encoder={"bidirectional": bidirectional, "hidden_size": 6}, decoder={
+        "context": context, "hidden_size": 7, "attention": {"combination": combination}})
+    encoder = TextEncoder(10, 5, config.encoder)
+    decoder = InStepDecoder(encoder.memory_size) if context == "in_step" else RecurrentDecoder(
+        10, encoder.memory_size, True, config)
+    assert memory_size(config) == encoder.memory_size
+    assert output_size(config) == decoder.output_size
+
+
+@pytest.mark.parametrize(("score", "kind", "bidirectional", "size"), list(itertools.product(
+    ["dot", "scaled_dot", "general", "concat"], ["copy", "affine", "zero"], [True, False], [8, 16])))
+def test_sizes_are_refused_where_the_network_cannot_run(score: str, kind: str, bidirectional: bool, size: int) -> None:
+    torch = pytest.importorskip("torch")
+    from seqloom.nn.decoders import RecurrentDecoder
+    from seqloom.nn.encoders import TextEncoder
+    from seqloom.types import Padded
+
+    config = changed(Config(), encoder={"hidden_size": 8, "bidirectional": bidirectional}, bridge={"kind": kind},
+                     decoder={"hidden_size": size, "embedding_size": 4, "attention": {"score": score}})
+    try:
+        check_config(config)
+        accepted = True
+    except ConfigError:
+        accepted = False
+    try:
+        encoder = TextEncoder(10, 5, config.encoder)
+        decoder = RecurrentDecoder(10, encoder.memory_size, True, config)
+        source = Padded({"main": torch.ones(2, 3, dtype=torch.long)}, torch.tensor([3, 2]))
+        memory, state = decoder.begin(encoder(source))
+        decoder.step(memory, state, torch.ones(2, 1, dtype=torch.long))
+        runs = True
+    except Exception:  # a wrong shape: from torch, or from the shapes in the signatures
+        runs = False
+    assert accepted == runs
+
+
+# --- options without effect ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("overrides", "note"), [
+    (["decoder.context=initial", "decoder.attention.score=concat"],
+     "decoder.attention.score has no effect, because decoder.context is 'initial'"),
+    ([*IN_STEP, "decoder.cell=gru", "bridge.kind=zero"],
+     "bridge.kind, decoder.cell have no effect, because decoder.context is 'in_step'"),
+    (["decoder.attention.score_layers=2"],
+     "decoder.attention.score_layers has no effect, because decoder.attention.score is 'general'"),
+    (["training.momentum=0.9"], "training.momentum has no effect, because training.optimizer is 'adam'"),
+    (["decoding.top_k=3"], "decoding.top_k has no effect, because decoding.strategy is 'auto'"),
+])
+def test_options_without_effect_are_told(overrides: list[str], note: str) -> None:
+    assert load_config(overrides=overrides)[1] == [note]
+
+
+def test_idle_options_are_keys_and_silent_by_default() -> None:
+    for idle in idle_options():
+        assert {*idle.keys, idle.because} <= set(keys())
+    assert remarks(Config()) == []
+    assert all(remarks(load_config(preset=name)[0]) == [] for name in preset_names())
