@@ -85,9 +85,6 @@ REFUSED: list[tuple[str, list[str], str]] = [
      r"training.teacher_forcing.k is 0.9999, expected k ≥ 1 for decay inverse_sigmoid"),
     ("teacher_forcing", ["training.teacher_forcing.ratio=0.3", "training.teacher_forcing.min_ratio=0.5"],
      r"training.teacher_forcing.min_ratio is 0.5 and ratio 0.3, expected min_ratio at most ratio"),
-    ("schedule", ["training.schedule.kind=inverse_square_root"], r"inverse_square_root, but warmup_steps is 0"),
-    ("schedule", ["training.learning_rate=0.001", "training.schedule.min_learning_rate=0.01"],
-     r"min_learning_rate is 0.01 and training.learning_rate 0.001, expected min_learning_rate at most learning_rate"),
     ("device", ["training.device=gpu"], r"training.device: given 'gpu', expected auto, cpu, cuda, cuda:1 or mps"),
     ("decoding_defaults", ["decoding.n_best=6"], r"decoding.n_best is 6, but decoding.beam_size is 5"),
     ("decoding_defaults", ["decoding.strategy=greedy", "decoding.n_best=2"],
@@ -141,6 +138,7 @@ def test_every_check_is_reached() -> None:
     ["training.teacher_forcing.decay=exponential"],
     ["training.teacher_forcing.decay=inverse_sigmoid", "training.teacher_forcing.k=1"],
     ["training.schedule={kind: inverse_square_root, warmup_steps: 1}"],
+    ["training.learning_rate=1e-9"],
     ["training.device=cuda:1"],
     ["decoding.n_best=5"],
     ["decoding.strategy=sampling", "decoding.n_best=20"],
@@ -244,6 +242,9 @@ def test_sizes_are_refused_where_the_network_cannot_run(score: str, kind: str, b
     (["decoder.attention.score_layers=2"],
      "decoder.attention.score_layers has no effect, because decoder.attention.score is 'general'"),
     (["training.momentum=0.9"], "training.momentum has no effect, because training.optimizer is 'adam'"),
+    (["training.schedule=inverse_square_root"],
+     "training.schedule.kind is inverse_square_root and warmup_steps is 0: the learning rate falls from the first "
+     "update; 1000 is a usual number"),
     (["decoding.top_k=3"], "decoding.top_k has no effect, because decoding.strategy is 'auto'"),
 ])
 def test_options_without_effect_are_told(overrides: list[str], note: str) -> None:

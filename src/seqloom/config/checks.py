@@ -5,7 +5,8 @@ encoder.hidden_size for each direction; the output layer reads decoder.hidden_si
 context `initial`, decoder.hidden_size + memory with combination `concat` and with context `every_step`.
 
 Not checked here, because only the data can tell: whether columns exist, whether pretrained vectors have the embedding's
-size (any tokenizer may have them; their coverage is reported), whether there is training data at all.
+size (any tokenizer may have them; their coverage is reported), whether there is training data at all. The plateau
+schedule and early stopping always have validations: without data.valid a part of the training data is held out.
 """
 
 from __future__ import annotations
@@ -270,22 +271,6 @@ def teacher_forcing(config: Config) -> Problems:
                       f"min_ratio at most ratio", "lower min_ratio")
 
 
-def schedule(config: Config) -> Problems:
-    """The inverse square root counts from the warm-up, and no rate is below the lowest.
-
-    Plateau needs validations: there always are some, for without data.valid a part of the training data is held out.
-    """
-    options, rate = config.training.schedule, config.training.learning_rate
-    if options.kind == "inverse_square_root" and options.warmup_steps == 0:
-        yield Problem("training.schedule.kind is inverse_square_root, but warmup_steps is 0: the rate is "
-                      "learning_rate·√(warmup_steps / update)",
-                      "set training.schedule.warmup_steps to 1000, for example")
-    if rate is not None and options.min_learning_rate > rate:
-        yield Problem(f"training.schedule.min_learning_rate is {options.min_learning_rate:g} and "
-                      f"training.learning_rate {rate:g}, expected min_learning_rate at most learning_rate",
-                      "lower training.schedule.min_learning_rate")
-
-
 def device(config: Config) -> Problems:
     """The device is one that can be named."""
     if not DEVICES.fullmatch(config.training.device):
@@ -324,5 +309,5 @@ DECODING_CHECKS: tuple[Callable[[DecodingConfig], Problems], ...] = (answers, le
 
 CHECKS: tuple[Callable[[Config], Problems], ...] = (
     corpora, columns, features, bridge, dot_scores, attention_options, in_step, ties, shared_vocabulary,
-    teacher_forcing, schedule, device, decoding_defaults,
+    teacher_forcing, device, decoding_defaults,
 )

@@ -1,4 +1,4 @@
-"""Options that were set but have no effect, because another option leaves no use for them: told, not refused."""
+"""Options that are hardly meant: above all those that have no effect beside another. Told in notes, not refused."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def value_at(config: Config, path: str) -> Any:
 
 
 def remarks(config: Config) -> list[str]:
-    """One sentence for each group of options that differ from their defaults in vain."""
+    """One sentence for each group of options that differ from their defaults in vain, and for a schedule that sinks."""
     told = []
     for idle in idle_options():
         reason = value_at(config, idle.because)
@@ -73,4 +73,8 @@ def remarks(config: Config) -> list[str]:
         if changed:
             have = "have" if len(changed) > 1 else "has"
             told.append(f"{', '.join(changed)} {have} no effect, because {idle.because} is {show(reason)}")
+    schedule = config.training.schedule
+    if schedule.kind == "inverse_square_root" and schedule.warmup_steps == 0:
+        told.append("training.schedule.kind is inverse_square_root and warmup_steps is 0: the learning rate falls from "
+                    "the first update; 1000 is a usual number")
     return told
