@@ -31,7 +31,7 @@ class Model(nn.Module):
     def forward(self, batch: Batch, own: Tensor | None = None) -> Loss:
         """Loss of a batch (torch tensors); `own`: see SequenceModule.loss."""
         assert batch.source is not None
-        loss: Loss = self.head.loss(self.encode(batch.source), batch.target, own)
+        loss: Loss = self.head.loss(self.encode(batch.source), batch.target, own)  # type: ignore[operator]
         return loss
 
     def parameter_count(self) -> int:
@@ -104,16 +104,16 @@ def insert_pretrained(model: Model, source: Any, head: Any, config: Config) -> l
     sides = [("source", source.pretrained(), config.source.pretrained, model.encoder),
              ("target", head.pretrained(config), config.head.pretrained, getattr(model.head, "decoder", None))]
     for side, loaded, options, module in sides:
-        if loaded is None or module is None:
+        if loaded is None or options is None or module is None:
             continue
         vectors, lines = loaded
         found = torch.from_numpy(vectors.found)
-        weight = module.embedding.weight  # type: ignore[union-attr]
+        weight: Tensor = module.embedding.weight  # type: ignore[union-attr, assignment]
         with torch.no_grad():
             rows = torch.nonzero(found).squeeze(1)
             first = weight.shape[0] - len(found)  # special ids come before the tokenizer's symbols
-            weight[first + rows] = torch.from_numpy(vectors.matrix)[rows]  # type: ignore[index, operator]
-        weight.requires_grad_(not options.freeze)  # type: ignore[union-attr, operator]
+            weight[first + rows] = torch.from_numpy(vectors.matrix)[rows]
+        weight.requires_grad_(not options.freeze)
         reports += [f"{side} embeddings: {line}" for line in lines]
     return reports
 

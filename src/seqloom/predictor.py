@@ -47,7 +47,7 @@ class Predictor:
         gives a Prediction with `stopped="error"`. Raises ConfigError for an unknown option.
         """
         single = isinstance(inputs, (str, Mapping))
-        given: list[Input] = [inputs] if single else list(inputs)  # type: ignore[list-item, arg-type]
+        given: list[Input] = [inputs] if single else list(inputs)  # type: ignore[list-item]
         chosen = self.options(options)
         wanted = single if attention is None else attention
         prefixes = None

@@ -133,7 +133,7 @@ def read_weights(path: Path) -> dict[str, np.ndarray]:
     if not path.is_file():
         raise RunFolderError("the file is missing", where=str(path), fix="copy the whole run folder, or train again")
     try:
-        return load_file(str(path))  # type: ignore[no-any-return]
+        return load_file(str(path))
     except (SafetensorError, OSError) as error:
         raise RunFolderError(f"not readable: {error}", where=str(path),
                              fix="the file is truncated or damaged: copy the run folder again") from None

@@ -29,19 +29,20 @@ def atomic_file(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
         # What open() would have given: mkstemp is for the owner only.
         umask = os.umask(0)
         os.umask(umask)
-        os.chmod(temporary, 0o666 & ~umask)
-        with os.fdopen(handle, mode, **({} if binary else {"encoding": "utf-8", "newline": "\n"})) as file:
+        Path(temporary).chmod(0o666 & ~umask)
+        text = {"encoding": None, "newline": None} if binary else {"encoding": "utf-8", "newline": "\n"}
+        with os.fdopen(handle, mode, encoding=text["encoding"], newline=text["newline"]) as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        os.replace(temporary, path)
+        Path(temporary).replace(path)
     except OSError as error:
         raise UsageError(f"cannot write {path}: {error.strerror or error}",
                          fix="choose a folder you may write to, on a disk with free space") from error
     finally:
         if temporary is not None:
             with suppress(OSError):
-                os.unlink(temporary)
+                Path(temporary).unlink()
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -85,7 +85,7 @@ class Head:
     def read_text(self, text: str, source: Item | None, where: str = "") -> Item:
         """As `read`, from a text."""
         tokens = self.tokenizer.tokens(text)
-        ids = self.tokenizer.encode(text)
+        ids = self.tokenizer.ids(tokens)
         if not ids:
             raise DataError("the target is empty", where=where, fix="give some text, or remove the line")
         own = self.copied_tokens(source) if source is not None else []

@@ -49,7 +49,8 @@ class Source:
             if config.features is not None:
                 for _ in texts():
                     pass
-        return cls(config, tokenizer.with_features(sorted(names)) if names else tokenizer)
+        tokenizer.add_features(sorted(names))
+        return cls(config, tokenizer)
 
     @property
     def roles(self) -> tuple[str, ...]:
@@ -64,10 +65,10 @@ class Source:
     def read(self, record: Record) -> Item:
         """Ids [S] with </s> last, and the tokens. Raises DataError for a record without any symbol."""
         text = record.text("source")
-        ids = self.tokenizer.encode(text)
-        if not ids:
-            raise DataError("the source is empty", where=record.where, fix="give some text, or remove the line")
         tokens = self.tokenizer.tokens(text)
+        if not tokens:
+            raise DataError("the source is empty", where=record.where, fix="give some text, or remove the line")
+        ids = self.tokenizer.ids(tokens)
         if self.config.reverse:
             ids, tokens = ids[::-1], tokens[::-1]
         names = split_features(record, self.config)

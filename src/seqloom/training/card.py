@@ -8,7 +8,7 @@ import yaml
 
 from seqloom._version import __version__
 from seqloom.config.sections import Config
-from seqloom.training.progress import duration
+from seqloom.progress import duration
 
 if TYPE_CHECKING:
     from seqloom.training.loop import Progress
@@ -75,7 +75,7 @@ def model_card(config: Config, data: Prepared, progress: Progress, result: dict[
             "metrics": entries}]}]}, sort_keys=False)
     return CARD.format(
         front=front, title=name, version=__version__, example=data.valid_records[0].text("source"),
-        model=describe_model(config, data), data="\n".join(f"- {line}" for line in data.report.lines()),
+        model=describe_model(config, data), data="\n".join(f"- {line.strip()}" for line in data.report.lines()),
         updates=progress.step, time=duration(progress.seconds), finished=progress.finished or "it was stopped",
         best_step=progress.best_step,
         scores="\n".join(["| metric | value |", "|---|---|", *(f"| {key} | {value:.4g} |" for key, value in
@@ -87,7 +87,7 @@ def describe_model(config: Config, data: Prepared) -> str:
     """Two sentences on the architecture."""
     encoder, decoder = config.encoder, config.decoder
     direction = "bidirectional " if encoder.bidirectional else ""
-    context = decoder.context
+    context: str = decoder.context
     if context == "attention":
         feeding = "with" if decoder.attention.input_feeding else "without"
         context = f"{decoder.attention.score} attention {feeding} input feeding"

@@ -6,7 +6,6 @@ written under another name and renamed when complete, so a crash leaves the prev
 
 from __future__ import annotations
 
-import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -39,8 +38,8 @@ def write_checkpoint(folder: Path, name: str, weights: dict[str, Tensor], tensor
     write_weights(fresh / STATE, arrays(tensors))
     write_json(fresh / NUMBERS, numbers)
     if target.exists():
-        os.replace(target, old)
-    os.replace(fresh, target)
+        target.rename(old)
+    fresh.rename(target)
     shutil.rmtree(old, ignore_errors=True)
 
 

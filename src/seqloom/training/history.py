@@ -25,7 +25,7 @@ def gold_ratio(config: TeacherForcingConfig, step: int, *, switched_off: bool = 
     return max(ratio, config.min_ratio)
 
 
-def draw_own_history(config: TeacherForcingConfig, ratio: float, B: int, T: int,
+def draw_own_history(config: TeacherForcingConfig, ratio: float, shape: tuple[int, int],
                      generator: torch.Generator) -> Tensor | None:
     """Bool [B T], True where the model's own token is the history; None when all of it is gold.
 
@@ -33,6 +33,7 @@ def draw_own_history(config: TeacherForcingConfig, ratio: float, B: int, T: int,
     """
     if ratio >= 1.0:
         return None
+    B, T = shape
     rows = {"token": (B, T), "sequence": (B, 1), "batch": (1, 1)}[config.draw]
     own = (torch.rand(rows, generator=generator) >= ratio).expand(B, T).clone()
     own[:, 0] = False

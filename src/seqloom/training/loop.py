@@ -18,6 +18,7 @@ from seqloom.engines.torch import choose_device, to_tensors
 from seqloom.errors import RunFolderError, TrainingError
 from seqloom.model import Model, build_model, insert_pretrained, load_weights, stored_weights
 from seqloom.nn.kernels.precision import fast_fp32
+from seqloom.progress import Reporter, duration
 from seqloom.run import WEIGHTS, append_metrics, write_weights
 from seqloom.training.averaging import Averaging
 from seqloom.training.checkpoint import (
@@ -30,9 +31,8 @@ from seqloom.training.checkpoint import (
 from seqloom.training.history import draw_own_history, gold_ratio
 from seqloom.training.optimizers import Schedule, base_rate, build_optimizer
 from seqloom.training.prepare import Prepared
-from seqloom.training.progress import Reporter, duration, validation_line
 from seqloom.training.signals import StopSignals
-from seqloom.training.validation import LOWER_IS_BETTER, validate
+from seqloom.training.validation import LOWER_IS_BETTER, validate, validation_line
 from seqloom.types import Batch, Loss
 
 MAX_BAD_UPDATES = 10  # non-finite updates in a row before training gives up
@@ -47,6 +47,7 @@ class Progress:
     batch: int = 0
     seconds: float = 0.0
     best: float | None = None
+    best_loss: float = math.inf
     best_step: int = 0
     stale: int = 0
     bad_in_a_row: int = 0
@@ -195,8 +196,8 @@ class Trainer:
         config = self.options.teacher_forcing
         ratio = gold_ratio(config, self.progress.step, switched_off=self.progress.forcing_off)
         generator = torch.Generator().manual_seed((self.options.seed << 32) + self.progress.step + 2**31)
-        B, length = batch.target.main.shape
-        own = draw_own_history(config, ratio, B, length - 1, generator)
+        sentences, length = batch.target.main.shape
+        own = draw_own_history(config, ratio, (sentences, length - 1), generator)
         return None if own is None else own.to(self.device)
 
     def _scale_gradients(self, count: int) -> float:
@@ -253,10 +254,10 @@ class Trainer:
         with self.averaging.applied():
             row = {**self._training_row(), **validate(self.model, self.data, self.config, self.reporter)}
             value = float(row[self.data.metric if self.data.metric != "loss" else "valid_loss"])
-            better = progress.best is None or (
-                value < progress.best if self.data.metric in LOWER_IS_BETTER else value > progress.best)
-            if better and math.isfinite(value):
+            better = math.isfinite(value) and self._is_better(value, row["valid_loss"])
+            if better:
                 progress.best, progress.best_step, progress.stale = value, progress.step, 0
+                progress.best_loss = row["valid_loss"]
                 weights = stored_weights(self.model)
                 write_checkpoint(self.folder, "best", weights, {}, {"step": progress.step, self.data.metric: value})
                 write_weights(self.folder / WEIGHTS, arrays(weights))
@@ -275,6 +276,13 @@ class Trainer:
         progress.clipped = 0
         self._remember_good()
         self.save()
+
+    def _is_better(self, value: float, loss: float) -> bool:
+        """By the metric; of equals, as at the start when nothing is right yet, by the loss."""
+        best = self.progress.best
+        if best is None or value == best:
+            return loss < self.progress.best_loss
+        return value < best if self.data.metric in LOWER_IS_BETTER else value > best
 
     def _training_row(self) -> dict[str, Any]:
         progress = self.progress

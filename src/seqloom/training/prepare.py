@@ -24,9 +24,9 @@ from seqloom.data.files import read_records
 from seqloom.data.report import Report
 from seqloom.errors import DataError
 from seqloom.heads import head_class
+from seqloom.progress import Reporter
 from seqloom.run import QUARANTINE, Run
 from seqloom.sources import source_class
-from seqloom.training.progress import Reporter
 from seqloom.types import BadRecord, Batch, Ints, Item, Record
 
 VALID_TOKENS = 8192  # source and target tokens of a validation batch with gold history
@@ -89,14 +89,17 @@ class Locations:
 class Corpora:
     """The usable records of the configured files, readable as often as needed, with the hold-out taken away."""
 
-    def __init__(self, config: Config, roles: Sequence[str], columns: dict[str, Column]) -> None:
+    def __init__(self, config: Config, roles: Sequence[str], columns: dict[str, Column], *,
+                 hold_out: bool = True) -> None:
         self.data = config.data
         self.roles = roles
         self.columns = {**(config.data.columns or {}), **columns}
         self.seed = config.training.seed
         if not self.data.train:
             raise DataError("no training data is given", fix="seqloom train FILE, or data.train in the configuration")
-        self.held_out: frozenset[int] = frozenset() if self.data.valid else self._choose_held_out()
+        self.held_out: frozenset[int] = frozenset()
+        if hold_out and not self.data.valid:
+            self.held_out = self._choose_held_out()
 
     def read(self, corpora: Sequence[CorpusConfig]) -> Iterator[Record | BadRecord]:
         """Everything in these files."""
@@ -171,6 +174,21 @@ def prepare(config: Config, folder: Path, reporter: Reporter, *, run: Run | None
         fingerprint=blake2b(np.ascontiguousarray(lengths).tobytes(), digest_size=16).hexdigest(), locations=locations)
 
 
+def examine(config: Config, reporter: Reporter) -> Report:
+    """The report on the configured files alone; with validation files, the unknown symbols of a fresh tokenizer too."""
+    roles, columns = roles_and_columns(config)
+    corpora = Corpora(config, roles, columns, hold_out=False)
+    examination = Examination(drop_duplicates=config.data.drop_duplicates)
+    for number, _ in enumerate(examination.train(corpora.read(config.data.train))):
+        reporter.progress("reading", number, None)
+    if config.data.valid:
+        source, head = fit(config, corpora, None)
+        encoders = {"source": source.tokenizer.encode, "target": head.tokenizer.encode}
+        examination.add_unknown(examination.valid(corpora.read(config.data.valid)), encoders)
+    reporter.finish()
+    return examination.report()
+
+
 def roles_and_columns(config: Config) -> tuple[tuple[str, ...], dict[str, Column]]:
     """What a training record must have, and the columns that the sides' own options name."""
     columns: dict[str, Column] = {}
@@ -219,7 +237,8 @@ class _Encoder:
             self.examination.set_aside(record, error.message, "train" if limit else "valid")
             return None
         data = self.config.data
-        for side, item, most in (("source", source, data.max_source_length), ("target", target, data.max_target_length)):
+        limits = (("source", source, data.max_source_length), ("target", target, data.max_target_length))
+        for side, item, most in limits:
             if limit and len(item.tokens) > most:
                 self.examination.set_aside(record, f"too long: {len(item.tokens)} {side} tokens, at most {most}")
                 return None

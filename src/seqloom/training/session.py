@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from seqloom.errors import UsageError
 from seqloom.metrics import evaluate_outputs
 from seqloom.model import load_weights
 from seqloom.predictor import Predictor
+from seqloom.progress import Reporter, duration
 from seqloom.run import (
     CARD,
     METRICS,
@@ -30,7 +32,6 @@ from seqloom.training.card import model_card
 from seqloom.training.checkpoint import read_checkpoint
 from seqloom.training.loop import Trainer
 from seqloom.training.prepare import Prepared, prepare
-from seqloom.training.progress import Reporter, duration
 
 # A resumed run may change these; anything else would make another run of it.
 MAY_CHANGE = ("training.epochs", "training.max_steps", "training.max_minutes", "training.patience", "training.device",
@@ -38,14 +39,16 @@ MAY_CHANGE = ("training.epochs", "training.max_steps", "training.max_minutes", "
 
 
 def train_run(config: Config, out: str | Path | None, *, overwrite: bool = False, reporter: Reporter | None = None,
-              start_from: Run | None = None) -> Path:
+              start_from: Run | None = None, made: bool = False) -> Path:
     """Train from the beginning, or from another run's weights (`start_from`); returns the run folder.
+
+    `made`: the caller has made the folder `out` and put its data there.
 
     Raises UsageError and its kin (exit 2) before training, TrainingError and Interrupted in it.
     """
     reporter = reporter or Reporter()
     set_threads(config)
-    folder = create_run_folder(out, config.preset, overwrite=overwrite)
+    folder = Path(out) if made and out else create_run_folder(out, config.preset, overwrite=overwrite)
     reporter.say(f"run folder: {folder}")
     data = prepare(config, folder, reporter, run=start_from)
     write_description(folder, config, data.source, data.head)
@@ -79,6 +82,15 @@ def resume_run(folder: str | Path, config: Config | None = None, *, reporter: Re
     reporter.say(f"going on from step {trainer.progress.step:,}, epoch {trainer.progress.epoch + 1}")
     trainer.run()
     return _finish(trainer, run.folder, reporter)
+
+
+def plan_run(config: Config, reporter: Reporter) -> None:
+    """What `train` would do, without doing it: reads the data, builds the model, and says the plan."""
+    set_threads(config)
+    with tempfile.TemporaryDirectory(prefix="seqloom-") as folder:
+        data = prepare(config, Path(folder), reporter)
+        _announce(Trainer(config, data, Path(folder), reporter), data, reporter)
+    reporter.finish()
 
 
 def set_threads(config: Config) -> None:

@@ -15,8 +15,8 @@ from seqloom.engines.torch import TorchEngine, to_tensors
 from seqloom.metrics import METRICS, degeneration_rates, evaluate_outputs
 from seqloom.model import Model
 from seqloom.predictor import Predictor
+from seqloom.progress import Reporter, duration
 from seqloom.training.prepare import Prepared
-from seqloom.training.progress import Reporter
 from seqloom.types import END, Batch
 
 # Measured at every validation because they are cheap; the metric that decides is measured too.
@@ -70,4 +70,13 @@ def free_token_accuracy(outputs: list[list[str]], references: list[list[str]]) -
         positions += len(gold)
     return right / max(positions, 1)
 
-
+def validation_line(row: dict[str, Any], metric: str, best: bool) -> str:
+    """One validation as one line."""
+    shown = [f"epoch {row['epoch']:.1f}", f"step {row['step']:,}", f"loss {row['train_loss']:.3f}",
+             f"valid {row['valid_loss']:.3f}"]
+    if metric in row and metric != "loss":
+        shown.append(f"{metric} {row[metric]:.4g}")
+    shown.append(f"accuracy gold {row['gold_token_accuracy']:.3f} free {row['free_token_accuracy']:.3f}")
+    shown.append(f"{row['tokens_per_second']:,.0f} tokens/s")
+    shown.append(duration(row["seconds"]))
+    return "  ".join(shown) + ("  *best" if best else "")

@@ -1,14 +1,14 @@
-"""What training tells a person: a moving line at a terminal, plain lines elsewhere. Writes to stderr only."""
+"""What long work tells a person: a moving line at a terminal, plain lines elsewhere. Writes to stderr only."""
 
 from __future__ import annotations
 
 import sys
 import time
-from typing import Any, TextIO
+from typing import TextIO
 
 
 class Reporter:
-    """Says lines and shows progress. The base class says nothing: training as a library call is silent."""
+    """Says lines and shows progress. The base class says nothing: a library call is silent."""
 
     def say(self, line: str) -> None:
         """A line that stays."""
@@ -91,15 +91,3 @@ def duration(seconds: float) -> str:
     if whole < 3600:
         return f"{whole // 60} min {whole % 60:02d} s"
     return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
-
-
-def validation_line(row: dict[str, Any], metric: str, best: bool) -> str:
-    """One validation as one line."""
-    shown = [f"epoch {row['epoch']:.1f}", f"step {row['step']:,}", f"loss {row['train_loss']:.3f}",
-             f"valid {row['valid_loss']:.3f}"]
-    if metric in row and metric != "loss":
-        shown.append(f"{metric} {row[metric]:.4g}")
-    shown.append(f"accuracy gold {row['gold_token_accuracy']:.3f} free {row['free_token_accuracy']:.3f}")
-    shown.append(f"{row['tokens_per_second']:,.0f} tokens/s")
-    shown.append(duration(row["seconds"]))
-    return "  ".join(shown) + ("  *best" if best else "")

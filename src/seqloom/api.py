@@ -1,0 +1,172 @@
+"""What Python code calls: train, resume, finetune, load, evaluate, average, doctor. The command line calls the same."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from seqloom.config.loading import load_config, update_config
+from seqloom.config.sections import CorpusConfig
+from seqloom.data.report import Report
+from seqloom.errors import UsageError
+from seqloom.predictor import Predictor, load_predictor
+from seqloom.progress import Reporter, reporter_for
+from seqloom.run import WEIGHTS, create_run_folder, open_run, write_description, write_weights
+
+if TYPE_CHECKING:
+    from seqloom.evaluation import Evaluation
+
+Files = str | Path | Sequence[str | Path]
+
+
+def load(run: str | Path | Sequence[str | Path], *, engine: str = "auto", device: str = "auto",
+         threads: int | None = None) -> Predictor:
+    """Open a run folder; several are an ensemble, which needs equal vocabularies.
+
+    engine: auto or torch. device: auto, cpu, cuda, … threads: CPU threads.
+    Raises RunFolderError for a missing or damaged folder, UsageError for runs that do not fit together.
+    """
+    if isinstance(run, (str, Path)):
+        return load_predictor(run, engine=engine, device=device, threads=threads)
+    from seqloom.engines.ensemble import EnsembleEngine
+
+    members = [load_predictor(one, engine=engine, device=device, threads=threads) for one in run]
+    if not members:
+        raise UsageError("an ensemble of no runs", fix="give one run folder or more")
+    first = members[0]
+    for path, member in zip(run, members, strict=True):
+        _check_same_symbols(first, member, str(run[0]), str(path))
+    if len(members) == 1:
+        return first
+    return Predictor(first.source, first.head, EnsembleEngine([member.engine for member in members]), first.decoding,
+                     first.run)
+
+
+def train(*data: str | Path, preset: str | None = None, out: str | Path | None = None, valid: Files = (),
+          config: str | Path | None = None, overrides: Sequence[str] = (), values: Mapping[str, Any] | None = None,
+          overwrite: bool = False, quiet: bool = True) -> Path:
+    """Train on files of examples; returns the run folder.
+
+    data: training files (.tsv, .csv, .jsonl, plain or .gz). preset: see `seqloom presets`. valid: validation files;
+    without them a part of the training data is held out. config: a YAML file. overrides: texts "training.epochs=20".
+    values: the same as a nested mapping. quiet: say nothing on stderr.
+    Raises ConfigError, DataError, UsageError before training; TrainingError, Interrupted in it.
+    """
+    from seqloom.training.session import train_run
+
+    given = with_files(data, valid, values)
+    loaded, notes = load_config(config, preset=preset, overrides=overrides, values=given)
+    reporter = reporter_for(quiet=quiet)
+    for note in notes:
+        reporter.say(f"note: {note}")
+    return train_run(loaded, out, overwrite=overwrite, reporter=reporter)
+
+
+def resume(run: str | Path, *, overrides: Sequence[str] = (), quiet: bool = True) -> Path:
+    """Go on with an interrupted run, exactly where it stopped; with more epochs also with a finished one.
+
+    Raises RunFolderError without a checkpoint, UsageError for changes that would make another run of it.
+    """
+    from seqloom.training.session import resume_run
+
+    config = update_config(open_run(run).config, overrides=overrides)[0] if overrides else None
+    return resume_run(run, config, reporter=reporter_for(quiet=quiet))
+
+
+def finetune(run: str | Path, *data: str | Path, out: str | Path | None = None, valid: Files = (),
+             overrides: Sequence[str] = (), overwrite: bool = False, quiet: bool = True) -> Path:
+    """Train on from a run's weights on new data, into a new run: fresh optimiser, the run's tokenizers and options.
+
+    Symbols that the run does not know are unknown; the report says how many. Raises as `train` does.
+    """
+    from seqloom.training.session import train_run
+
+    start = open_run(run)
+    given = with_files(data, valid, {"data": {"train": [], "valid": []}})
+    config, notes = update_config(start.config, overrides=overrides, values=given)
+    reporter = reporter_for(quiet=quiet)
+    for note in notes:
+        reporter.say(f"note: {note}")
+    return train_run(config, out, overwrite=overwrite, reporter=reporter, start_from=start)
+
+
+def evaluate(run: str | Path | Predictor, *data: str | Path, metrics: Sequence[str] | None = None,
+             tokenize: str = "13a", options: Mapping[str, Any] | None = None, quiet: bool = True) -> Evaluation:
+    """Predict test files with a run and compare with their targets; `.scores` holds the keys of `--json`.
+
+    tokenize: sacreBLEU's tokenizer. options: decoding options such as {"beam_size": 1}. Raises DataError, UsageError.
+    """
+    from seqloom.evaluation import evaluate_files
+
+    predictor = run if isinstance(run, Predictor) else load(run)
+    return evaluate_files(predictor, corpora_of(data), metrics=metrics, tokenize=tokenize,
+                          options=predictor.options(options or {}), reporter=reporter_for(quiet=quiet))
+
+
+def average(runs: Sequence[str | Path], out: str | Path, *, overwrite: bool = False) -> Path:
+    """A run whose weights are the mean of these runs' (or checkpoints' of one run); returns its folder.
+
+    Raises UsageError when the runs differ in configuration or vocabulary.
+    """
+    opened = [open_run(run) for run in runs]
+    if len(opened) < 2:
+        raise UsageError(f"{len(opened)} run given, expected two or more", fix="seqloom average RUN RUN … --out FOLDER")
+    first = opened[0]
+    weights = first.weights()
+    sums = {name: array.astype("float64") for name, array in weights.items()}
+    for run, opened_run in zip(runs[1:], opened[1:], strict=True):
+        _check_same_symbols(first, opened_run, str(runs[0]), str(run))
+        other = opened_run.weights()
+        if {name: array.shape for name, array in other.items()} != {n: a.shape for n, a in weights.items()}:
+            raise UsageError(f"{runs[0]} and {run} have weights of different shapes",
+                             fix="average runs that were trained with one configuration")
+        for name, array in other.items():
+            sums[name] += array
+    folder = create_run_folder(out, None, overwrite=overwrite)
+    write_description(folder, first.config, first.source, first.head)
+    write_weights(folder / WEIGHTS, {name: (total / len(opened)).astype("float32") for name, total in sums.items()})
+    return folder
+
+
+def doctor(*data: str | Path, valid: Files = (), preset: str | None = None, config: str | Path | None = None,
+           overrides: Sequence[str] = (), reporter: Reporter | None = None) -> Report:
+    """What is wrong with data files, without training: the report, with file:line of every finding.
+
+    With validation files the share of unknown symbols is measured too, with the tokenizers of the preset or config.
+    Raises DataError when a file cannot be read at all.
+    """
+    from seqloom.training.prepare import examine
+
+    loaded, _ = load_config(config, preset=preset, overrides=overrides, values=with_files(data, valid, None))
+    return examine(loaded, reporter or Reporter())
+
+
+# --- helpers ---------------------------------------------------------------------------------------------------------
+
+
+def with_files(train_files: Iterable[str | Path], valid: Files, values: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Nested configuration values with these files as data.train and data.valid."""
+    given: dict[str, Any] = {key: dict(value) if isinstance(value, Mapping) else value
+                             for key, value in (values or {}).items()}
+    valid_files = [valid] if isinstance(valid, (str, Path)) else list(valid)
+    for key, files in (("train", list(train_files)), ("valid", valid_files)):
+        if files:
+            given.setdefault("data", {})[key] = [{"path": str(file)} for file in files]
+    return given
+
+
+def corpora_of(files: Iterable[str | Path], pairs: Iterable[tuple[str, str]] = ()) -> list[CorpusConfig]:
+    """Files, and pairs of parallel files, as the configuration has them."""
+    return list(chain((CorpusConfig(path=str(file)) for file in files),
+                      (CorpusConfig(source=source, target=target) for source, target in pairs)))
+
+
+def _check_same_symbols(first: Any, other: Any, first_name: str, other_name: str) -> None:
+    for side in ("source", "head"):
+        if getattr(first, side).tokenizer.symbols != getattr(other, side).tokenizer.symbols:
+            raise UsageError(f"{first_name} and {other_name} have different {'target' if side == 'head' else 'source'} "
+                             "vocabularies", fix="use runs that were trained on the same data with the same tokenizers")
+
+

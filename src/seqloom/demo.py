@@ -1,0 +1,52 @@
+"""The main job once, on built-in data: train, evaluate, predict, draw. What `make demo` runs."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+
+from seqloom.api import evaluate, load
+from seqloom.config.loading import load_config
+from seqloom.data.dates import LOCALES, write_dates
+from seqloom.plots import write_attention
+from seqloom.progress import duration, reporter_for
+from seqloom.run import create_run_folder
+
+EXAMPLES = ("Friday, March 5, 2021", "5. März 2021", "2021년 3월 5일 금요일", "5 de marzo de 2021", "2021年3月5日")
+
+NEXT = """\
+Try next:
+  seqloom predict {run}                          # a dialogue: type a date
+  seqloom explain {run} "12 juin 1999" -o attention.html
+  seqloom explain {run} "12 juin 1999" --alternatives 3
+  seqloom evaluate {run} {run}/test.tsv --json
+  seqloom curves {run} -o curves.html
+  seqloom train YOUR.tsv --preset g2p --out runs/mine   # presets: seqloom presets
+"""
+
+
+def run_demo(out: str, *, overwrite: bool = False, quiet: bool = False) -> Path:
+    """Train the preset `dates` into `out`; prints results on standard output. Returns the run folder."""
+    from seqloom.training.session import train_run
+
+    folder = create_run_folder(out, "dates", overwrite=overwrite)
+    files = write_dates(folder)
+    values = {"data": {"train": [{"path": str(files["train"])}], "valid": [{"path": str(files["valid"])}]}}
+    config, _ = load_config(preset="dates", values=values)
+    began = time.monotonic()
+    train_run(config, folder, reporter=reporter_for(quiet=quiet), made=True)
+    seconds = time.monotonic() - began
+    evaluation = evaluate(folder, files["test"], quiet=quiet)
+    scores = evaluation.scores
+    say = sys.stdout.write
+    say(f"\nDates in {len(LOCALES)} languages and regions → ISO 8601, trained in {duration(seconds)}.\n")
+    say(f"Held-out test: {100 * scores['exact_match']:.2f} % of {scores['count']:,} dates exactly right.\n\n")
+    model = load(folder)
+    width = max(len(example) for example in EXAMPLES)
+    for example, prediction in zip(EXAMPLES, model.predict(list(EXAMPLES)), strict=True):
+        say(f"  {example:<{width}}  →  {prediction.text}\n")
+    picture = folder / "attention.html"
+    write_attention(model.predict(EXAMPLES[2], alternatives=3), picture, input_text=EXAMPLES[2])
+    say(f"\nAttention of “{EXAMPLES[2]}”: {picture}\n\n{NEXT.format(run=folder)}")
+    return folder
