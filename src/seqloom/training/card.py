@@ -43,8 +43,8 @@ or `seqloom predict path/to/this/folder inputs.txt`.
 
 ## Training
 
-{updates:,} updates in {time}; stopped because {finished}. The best validation was at step {best_step:,}. Every option is
-in `config.yaml`, decoding defaults are in `generation_config.json`, and each validation is a line of `metrics.jsonl`.
+{updates:,} updates in {time}; stopped because {finished}. The best validation was at step {best_step:,}. Every option
+is in `config.yaml`, decoding defaults are in `generation_config.json`, and each validation is a line of `metrics.jsonl`.
 
 ## Evaluation
 

@@ -47,7 +47,7 @@ class Progress:
     batch: int = 0
     seconds: float = 0.0
     best: float | None = None
-    best_loss: float = math.inf
+    best_loss: float = 0.0
     best_step: int = 0
     stale: int = 0
     bad_in_a_row: int = 0
@@ -281,7 +281,7 @@ class Trainer:
         """By the metric; of equals, as at the start when nothing is right yet, by the loss."""
         best = self.progress.best
         if best is None or value == best:
-            return loss < self.progress.best_loss
+            return best is None or loss < self.progress.best_loss
         return value < best if self.data.metric in LOWER_IS_BETTER else value > best
 
     def _training_row(self) -> dict[str, Any]:
