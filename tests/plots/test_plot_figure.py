@@ -43,10 +43,10 @@ def test_the_picture_has_a_size_and_is_not_blank(name: str) -> None:
     content, _ = write_png(view_of(DRAWN[name]))
     assert content.startswith(b"\x89PNG\r\n\x1a\n")
     picture = pixels(content)
-    assert picture.shape[0] > 200
+    assert picture.shape[0] > 100
     assert picture.shape[1] > 200
     assert picture.shape[0] * picture.shape[1] <= MOST_PIXELS * 1.01
-    assert len(np.unique(picture.reshape(-1, 3), axis=0)) > 20
+    assert len(np.unique(picture.astype(np.int64) @ [65536, 256, 1])) > 20
 
 
 def test_every_weight_has_the_colour_of_the_scale() -> None:

@@ -148,7 +148,7 @@ def test_the_words_around_the_picture() -> None:
 
 def test_without_attention_it_says_so_and_prints_the_rest() -> None:
     text = "\n".join(printed(NO_ATTENTION))
-    assert "holds no attention weights: train with decoder.context: attention" in text
+    assert "holds no attention weights: from Python, ask for them with attention=True; only models" in text
     for token, score in zip([*WORDS.tokens, "</s>"], WORDS.token_scores, strict=True):
         assert re.search(rf"{re.escape(token)}  {np.exp(score):.2f} ", text)
 

@@ -37,9 +37,9 @@ def new_figure(width: float, height: float) -> Any:
 
 
 def png_of(figure: Any) -> bytes:
-    """The figure as PNG, without a time stamp or version, so that equal pictures are equal files."""
+    """The figure as PNG, without a version in it, so that equal pictures are equal files; labels are never cut off."""
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", metadata={"Software": None})
+    figure.savefig(buffer, format="png", metadata={"Software": None}, bbox_inches="tight", pad_inches=0.12)
     return buffer.getvalue()
 
 

@@ -47,7 +47,7 @@ def layout_of(rows: list[str], columns: list[str], probabilities: bool) -> Layou
     overhang = max(0.0, (longest_column - cell / 2) * 0.71 if slant == 45 else 0.0)
     left = MARGIN + max(longest_row, 44.0) + 10
     top = MARGIN + max(rise, 24.0) + 8
-    right = max(overhang, 44.0 if probabilities else 0.0) + MARGIN
+    right = max(overhang, 52.0 if probabilities else 0.0) + MARGIN
     width = max(left + cell * len(columns) + right, left + LEGEND_WIDTH + 2 * MARGIN)
     return Layout(cell, font, slant, left, top, width, top + cell * len(rows) + 62)
 
@@ -91,7 +91,7 @@ def row_labels(layout: Layout, view: View, rows: list[str], tooltips: list[str])
             lines.append(text(right, y, f"{view.probabilities[step]:.2f}", size=min(layout.font, 11), fill=MUTED))
     if view.probabilities:
         y = layout.top + layout.cell * len(rows) + 14
-        lines.append(text(layout.width - 8, y, "probability", size=10, edge="right", fill=MUTED))
+        lines.append(text(right, y, "probability", size=10, fill=MUTED))
     return lines
 
 

@@ -14,8 +14,8 @@ from seqloom.types import END, SPECIAL_NAMES, Floats, Prediction
 MAXIMUM_CELLS = 1_000_000  # about 30 MB of SVG or HTML: the most that a browser still opens
 
 NO_ATTENTION = "this prediction holds no attention weights"
-NO_ATTENTION_FIX = ("train with decoder.context: attention (other decoders have no weights to draw); "
-                    ".json, .html and .npz still show tokens and probabilities")
+NO_ATTENTION_FIX = ("from Python, ask for them with attention=True; only models with decoder.context: attention have "
+                    "weights; .json, .html and .npz show tokens and probabilities without them")
 
 
 @dataclass(frozen=True, slots=True)
