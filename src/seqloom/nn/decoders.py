@@ -53,7 +53,7 @@ class DecoderState(NamedTuple):
         rows = torch.arange(parents.shape[0], device=parents.device).unsqueeze(1)
         return self.of([None if part is None else part[rows, parents] for part in self.parts()])
 
-    def keep(self, sentences: Int[Tensor, "B2"]) -> DecoderState:
+    def keep(self, sentences: Int[Tensor, " B2"]) -> DecoderState:
         """The state of these sentences only."""
         return self.of([None if part is None else part.index_select(0, sentences) for part in self.parts()])
 

@@ -30,11 +30,11 @@ class Memory(NamedTuple):
         """The top layer's last state."""
         return self.hidden[:, -1]
 
-    def keep(self, sentences: Int[Tensor, "B2"]) -> Memory:
+    def keep(self, sentences: Int[Tensor, " B2"]) -> Memory:
         """The memory of these sentences only."""
         return Memory(*(None if part is None else part.index_select(0, sentences) for part in self))
 
 
-def real_positions(lengths: Int[Tensor, "B"], size: int) -> Bool[Tensor, "B S"]:
+def real_positions(lengths: Int[Tensor, " B"], size: int) -> Bool[Tensor, "B S"]:
     """The mask of a padded batch: True where position < length. The only place where masks are made."""
     return torch.arange(size, device=lengths.device).unsqueeze(0) < lengths.unsqueeze(1)
