@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,8 +12,13 @@ from torch import Tensor
 from seqloom.errors import UsageError
 from seqloom.model import Model
 from seqloom.nn.decoders import DecoderState
+from seqloom.nn.kernels.precision import fast_fp32
 from seqloom.nn.memory import Memory
 from seqloom.types import END, Floats, Ints, Padded, Step
+
+
+# For products of so few rows torch's default library is the faster one.
+FEW_ROWS = 5
 
 
 class TorchState(NamedTuple):
@@ -65,7 +71,9 @@ class TorchEngine:
         """See types.Engine."""
         assert isinstance(source, Padded)
         self.model.eval()
-        memory, decoder = self.model.head.begin(self.model.encode(to_tensors(source, self.device)))  # type: ignore[operator]
+        with self._products(source.main.size):
+            encoded = self.model.encode(to_tensors(source, self.device))
+            memory, decoder = self.model.head.begin(encoded)  # type: ignore[operator]
         return TorchState(memory, decoder)
 
     @torch.inference_mode()
@@ -75,8 +83,9 @@ class TorchEngine:
         decoder = state.decoder
         if parents.shape[1] != decoder.hidden.shape[1] or not (parents == np.arange(parents.shape[1])).all():
             decoder = decoder.gather(self._ids(parents))
-        log_probabilities, attention, decoder = self.model.head.step(  # type: ignore[operator]
-            state.memory, decoder, self._ids(tokens))
+        with self._products(tokens.size):
+            log_probabilities, attention, decoder = self.model.head.step(  # type: ignore[operator]
+                state.memory, decoder, self._ids(tokens))
         picked = None
         if wanted is not None:
             picked = _array(log_probabilities.gather(2, self._ids(wanted)))
@@ -103,6 +112,10 @@ class TorchEngine:
         self.model.eval()
         memory = self.model.encode(to_tensors(source, self.device))
         return EncodedSource(_array(memory.summary), _array(memory.values), _array(memory.mask))
+
+    def _products(self, rows: int) -> AbstractContextManager[None]:
+        """The faster library for fp32 products of this many rows (see nn/kernels/precision.py)."""
+        return fast_fp32() if rows > FEW_ROWS and self.device.type == "cpu" else nullcontext()
 
     def _ids(self, values: Ints) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(values, dtype=np.int64)).to(self.device)
