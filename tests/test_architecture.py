@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -25,16 +26,16 @@ from source_tree import (
 
 # Imports point up this list only (DESIGN.md §2). Parts of one line may import each other in one direction at most.
 LEVELS = [
-    ["_version", "types", "errors", "config"],
+    ["_version", "types", "errors", "progress", "config"],
     ["data", "search", "metrics"],
     ["nn"],
     ["sources", "heads"],
     ["model", "run"],
     ["engines"],
     ["predictor"],
-    ["export"],
+    ["evaluation", "export"],
     ["training"],
-    ["plots", "server", "api", "cli", "__main__", ""],  # "" is seqloom itself, whose names are those of api
+    ["plots", "server", "api", "demo", "cli", "__main__", ""],  # "" is seqloom itself, whose names are those of api
 ]
 LEVEL = {part: number for number, parts in enumerate(LEVELS) for part in parts}
 
@@ -216,3 +217,13 @@ def test_modules_without_networks_load_no_torch() -> None:
 def test_importing_every_module_is_silent() -> None:
     pytest.importorskip("torch")
     assert imports_quietly([f"seqloom.{name}" for name in MODULES if name not in ("", "__main__")], []) == ""
+
+
+def test_training_without_torch_names_the_extra(tmp_path: Path) -> None:
+    """The core alone is installed: None in sys.modules makes an import fail as a missing package does."""
+    (tmp_path / "pairs.tsv").write_text("a b\tb a\nc d\td c\n" * 9, encoding="utf-8")
+    program = "import sys; sys.modules['torch'] = None; from seqloom.cli import main; main(['train', 'pairs.tsv'])"
+    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 2, done.stderr
+    assert "pip install 'seqloom[train]'" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -28,7 +28,7 @@ class Extension(NamedTuple):
     value: str
     code: str
     mistake: tuple[str, str]
-    tests: str
+    tests: list[str]
 
 
 COSINE = Extension("nn/scores.py", "SCORES", "cosine", "Cosine", '''
@@ -45,7 +45,8 @@ class Cosine(Score):
     def forward(self, query: Float[Tensor, "B K M"], keys: Float[Tensor, "B S M"],
                 last: Float[Tensor, "B K S"] | None) -> Float[Tensor, "B K S"]:
         return self.sharpness * torch.bmm(functional.normalize(query, dim=2), keys.transpose(1, 2))
-''', ("functional.normalize(values, dim=2)", "functional.normalize(values, dim=1)"), "tests/nn/test_scores.py")
+''', ("functional.normalize(values, dim=2)", "functional.normalize(values, dim=1)"),
+                   ["tests/nn/test_scores.py", "tests/nn/test_attention.py"])
 
 TWO_WAYS = Extension("search/__init__.py", "STRATEGIES", "two_ways", "two_ways", '''
 def two_ways(request: Request) -> list[list[Hypothesis]]:
@@ -53,7 +54,7 @@ def two_ways(request: Request) -> list[list[Hypothesis]]:
     from dataclasses import replace
 
     return beam(replace(request, options=request.options.model_copy(update={"beam_size": 2})))
-''', ('{"beam_size": 2}', '{"beam_size": 2, "no_repeat_ngram_size": 0}'), "tests/search/test_strategies.py")
+''', ('{"beam_size": 2}', '{"beam_size": 2, "no_repeat_ngram_size": 0}'), ["tests/search/test_strategies.py"])
 
 LETTER_PAIRS = Extension("data/tokenizers.py", "TOKENIZERS", "letter_pairs", "LetterPairTokenizer", '''
 class LetterPairTokenizer(CountedTokenizer):
@@ -66,7 +67,7 @@ class LetterPairTokenizer(CountedTokenizer):
 
     def decode(self, tokens: Sequence[str]) -> str:
         return "".join(tokens)
-''', ("start:start + 2", "start:start + 1"), "tests/data/test_tokenizers.py")
+''', ("start:start + 2", "start:start + 1"), ["tests/data/test_tokenizers.py"])
 
 EXTENSIONS = [COSINE, TWO_WAYS, LETTER_PAIRS]
 
@@ -111,7 +112,7 @@ def outcomes(folder: Path, *selection: str) -> dict[str, list[str]]:
     return {name: [outcome for outcome, test in found if name in test] for name in names}
 
 
-TESTS = [extension.tests for extension in EXTENSIONS]
+TESTS = [path for extension in EXTENSIONS for path in extension.tests]
 
 
 def test_contract_tests_run_on_new_entries(tmp_path: Path) -> None:

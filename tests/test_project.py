@@ -7,14 +7,16 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import tomllib
+from importlib.metadata import packages_distributions
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from source_tree import PACKAGE, ROOT, SOURCE_FILES, at, tree_of
+from source_tree import PACKAGE, ROOT, SOURCE_FILES, at, imported, tree_of
 
 
 def project() -> dict[str, Any]:
@@ -87,6 +89,23 @@ def test_errors_name_extras_that_exist() -> None:
                 if len(values) == 2 and (values[1] not in extras or normal(str(values[0])) not in requirements()):
                     unknown.append(f"{at(path, node)} {values}")
     assert unknown == []
+
+
+# Packages whose objects are part of a declared one's own interface, by that one.
+THROUGH = {"annotated_types": "pydantic", "pydantic_core": "pydantic"}
+
+
+def test_every_import_is_a_declared_requirement() -> None:
+    """Not one that happens to be installed because something else wants it."""
+    distributions = packages_distributions()
+    undeclared = []
+    for path in SOURCE_FILES:
+        for node in ast.walk(tree_of(path)):
+            for name in {module.partition(".")[0] for module in imported(node)} - set(sys.stdlib_module_names):
+                owners = distributions.get(THROUGH.get(name, name), [])
+                if name != "seqloom" and not {normal(owner) for owner in owners} & set(requirements()):
+                    undeclared.append(f"{at(path, node)} {name}")
+    assert undeclared == []
 
 
 def test_all_holds_every_extra_for_users() -> None:
