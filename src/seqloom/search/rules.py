@@ -40,7 +40,7 @@ class Plan(NamedTuple):
 class Candidates(NamedTuple):
     """What a search chooses from.
 
-    adjusted: [B K C] scores that the choice is made by; -inf is not allowed.
+    adjusted: [B K C] scores that the choice is made by; -inf is not allowed, and choosing it ends the hypothesis.
     scores:   [B K C] the model's log-probabilities.
     tokens:   [B K C] ids; best model score first, or every id in order when the search asked for all.
     weights:  [B K S] attention, or None.
