@@ -16,7 +16,6 @@ from seqloom.nn.kernels.precision import fast_fp32
 from seqloom.nn.memory import Memory
 from seqloom.types import END, Floats, Ints, Padded, Step
 
-
 # For products of so few rows torch's default library is the faster one.
 FEW_ROWS = 5
 
