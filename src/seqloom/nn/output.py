@@ -76,7 +76,7 @@ class SequenceModule(nn.Module):
         return self._log_probabilities(memory, outputs), outputs.weights, state
 
     def _log_probabilities(self, memory: Memory, outputs: Outputs) -> Float[Tensor, "B T V"]:
-        logits = self.output(outputs.values).float()
+        logits = at_least_fp32(self.output(outputs.values))
         if outputs.copy_gate is None:
             return logits.log_softmax(2)  # type: ignore[no-any-return]
         return self._mixture(memory, outputs, logits)
@@ -85,18 +85,24 @@ class SequenceModule(nn.Module):
                  logits: Float[Tensor, "B T V"]) -> Float[Tensor, "B T V2"]:
         """log(g·p_generate + (1 − g)·p_copy) (See et al. 2017, eq. 9), over V ids and this batch's copied symbols.
 
-        Positions that cannot be copied (features) lose their weight to the others.
+        Positions that cannot be copied (features) lose their weight to the others. Ids beyond a sentence's own symbols
+        are there because of its neighbours in the batch: for this sentence they are impossible.
         """
         assert memory.copy_ids is not None
         assert outputs.weights is not None
         assert outputs.copy_gate is not None
         B, T, V = logits.shape
         extra = max(0, int(memory.copy_ids.max()) + 1 - V)
-        weights = outputs.weights.float() * (memory.copy_ids >= 0).unsqueeze(1)
+        weights = at_least_fp32(outputs.weights) * (memory.copy_ids >= 0).unsqueeze(1)
         weights = weights / weights.sum(2, keepdim=True).clamp(min=TINY)
-        gate = outputs.copy_gate.float().unsqueeze(2)
+        gate = at_least_fp32(outputs.copy_gate).unsqueeze(2)
         generated = torch.cat([gate * logits.softmax(2), logits.new_zeros(B, T, extra)], 2)
         positions = memory.copy_ids.clamp(min=0).unsqueeze(1).expand(-1, T, -1)
-        return generated.scatter_add(2, positions, (1 - gate) * weights).clamp(min=TINY).log()
+        mixed = generated.scatter_add(2, positions, (1 - gate) * weights).clamp(min=TINY).log()
+        own = memory.copy_ids.max(1).values.clamp(min=V - 1).view(B, 1, 1)
+        return mixed.masked_fill(torch.arange(V + extra, device=mixed.device) > own, -torch.inf)
 
 
+def at_least_fp32(tensor: Tensor) -> Tensor:
+    """Probabilities are computed in fp32 where the network runs in less."""
+    return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
