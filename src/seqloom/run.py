@@ -13,18 +13,21 @@ onnx/                     exported graphs
 from __future__ import annotations
 
 import json
+import math
 import re
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from seqloom.config.loading import load_config, save_config
+from seqloom.config.loading import dump_config, load_config
 from seqloom.config.sections import FORMAT_VERSION, Config, DecodingConfig
 from seqloom.data.storage import atomic_file, read_json, write_json
-from seqloom.errors import RunFolderError, UsageError
+from seqloom.errors import ConfigError, RunFolderError, TrainingError, UsageError
 from seqloom.heads import head_class
 from seqloom.sources import source_class
 
@@ -35,6 +38,9 @@ METRICS = "metrics.jsonl"
 CARD = "README.md"
 CHECKPOINTS = "checkpoints"
 QUARANTINE = "quarantine.tsv"
+REPLACED = ".replaced"  # ends the name of a run that --overwrite replaces, until the new one stands
+
+COPY_AGAIN = "the file is truncated or damaged: copy the run folder again"
 
 
 @dataclass(frozen=True)
@@ -48,68 +54,145 @@ class Run:
 
     def weights(self) -> dict[str, np.ndarray]:
         """The trained weights by name. Raises RunFolderError when they are missing or truncated."""
-        return read_weights(self.folder / WEIGHTS)
+        path = self.folder / WEIGHTS
+        if not path.exists() and (self.folder / CHECKPOINTS / "last").is_dir():
+            raise RunFolderError("training stopped before its first validation, which writes the weights",
+                                 where=str(path), fix=f"go on with: seqloom train --resume --out {self.folder}")
+        return read_weights(path)
 
     def metrics(self) -> list[dict[str, Any]]:
         """The rows of metrics.jsonl, oldest first. A half-written last line is left out."""
         return read_metrics(self.folder / METRICS)
 
 
+# --- opening ---------------------------------------------------------------------------------------------------------
+
+
 def open_run(folder: str | Path) -> Run:
     """Open a run folder. Raises RunFolderError saying what is missing, damaged, or of another version."""
     path = Path(folder)
     if not path.is_dir():
-        hint = "give the folder that `seqloom train --out` wrote"
         raise RunFolderError(f"no run folder at {path}" if not path.exists() else f"{path} is a file, not a run folder",
-                             fix=hint)
+                             fix="give the folder that `seqloom train --out` wrote")
     if not (path / CONFIG).is_file():
         raise RunFolderError(f"{path} is not a run folder: it has no {CONFIG}",
                              fix="give the folder that `seqloom train --out` wrote, or train again")
+    config = _read_config(path)
+    sides = []
+    for name, options, family in (("source", config.source, source_class), ("target", config.head, head_class)):
+        described = read_json(path / f"{name}.json", "kind", "size")
+        if described["kind"] != options.kind:
+            raise RunFolderError(f"kind is {described['kind']!r}, {CONFIG} says {options.kind!r}",
+                                 where=str(path / f"{name}.json"), fix="files of two runs are mixed: copy one again")
+        side = family(options.kind).load(path, options)
+        if described["size"] != side.tokenizer.size:
+            raise RunFolderError(f"size is {described['size']!r}, but the tokenizer has {side.tokenizer.size} symbols",
+                                 where=str(path / f"{name}.json"), fix="files of two runs are mixed: copy one again")
+        sides.append(side)
+    return Run(path, config, *sides)
+
+
+def _read_config(path: Path) -> Config:
+    """config.yaml and generation_config.json as one configuration."""
     _check_version(path / CONFIG)
     generation = read_json(path / GENERATION)
-    config, _ = load_config(str(path / CONFIG), values={"decoding": generation})
-    source = source_class(config.source.kind).load(path, config.source)
-    head = head_class(config.head.kind).load(path, config.head)
-    return Run(path, config, source, head)
+    try:
+        config, _ = load_config(str(path / CONFIG), values={"decoding": generation},
+                                values_from=str(path / GENERATION))
+    except ConfigError as error:
+        where = error.where or str(path / CONFIG)
+        raise RunFolderError(error.message, where=where, fix=error.fix or COPY_AGAIN) from None
+    return config
 
 
 def _check_version(path: Path) -> None:
-    match = re.search(r"^format_version:\s*(\d+)", path.read_text(encoding="utf-8", errors="replace"), re.MULTILINE)
-    if match is None or int(match[1]) != FORMAT_VERSION:
-        given = match[1] if match else "none"
+    try:
+        text = path.read_text(encoding="utf-8", errors="replace")
+    except OSError as error:
+        raise RunFolderError(f"not readable: {error.strerror}", where=str(path), fix="change its permissions") from None
+    match = re.search(r"^format_version:[ \t]*([^\s#]+)", text, re.MULTILINE)
+    given = match[1] if match else "none"
+    if given != str(FORMAT_VERSION):
         raise RunFolderError(f"format_version is {given}, this seqloom reads {FORMAT_VERSION}", where=str(path),
                              fix="install the version of seqloom that wrote the run (see its README.md)")
 
 
+# --- making ----------------------------------------------------------------------------------------------------------
+
+
 def create_run_folder(out: str | Path | None, preset: str | None, *, overwrite: bool = False) -> Path:
     """A fresh folder for a run; without `out`, runs/<preset>-<n>. Raises UsageError when it exists already."""
-    if out is None:
-        base, number = Path("runs"), 1
-        while (base / f"{preset or 'run'}-{number}").exists():
-            number += 1
-        path = base / f"{preset or 'run'}-{number}"
-    else:
-        path = Path(out)
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
-        if not overwrite:
-            raise UsageError(f"{path} exists already", fix="use --resume to go on, --overwrite to start again, or "
-                                                           "another --out")
-        if not path.is_dir() or not (path / CONFIG).exists():
-            raise UsageError(f"{path} is not a run folder, so it is not overwritten", fix="choose another --out")
-        shutil.rmtree(path)
+    with new_run_folder(out, preset, overwrite=overwrite) as path:
+        return path
+
+
+@contextmanager
+def new_run_folder(out: str | Path | None, preset: str | None, *, overwrite: bool = False) -> Iterator[Path]:
+    """A fresh folder for a run, in which the block prepares what it needs; without `out`, runs/<preset>-<n>.
+
+    When the block fails everything is as it was: nothing new is left, and a run that `overwrite` replaces is back.
+    Raises UsageError when the folder exists already, is no run, or cannot be made.
+    """
     try:
+        path = _free_folder(preset) if out is None else Path(out)
+        exists, replaced = path.exists(), None
+        if exists and not _is_empty(path):
+            _check_overwriting(path, overwrite)
+            replaced = path.with_name(path.name + REPLACED)
+            shutil.rmtree(replaced, ignore_errors=True)
+            path.rename(replaced)
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UsageError(f"cannot create {path}: {error.strerror}", fix="choose a folder you may write to") from None
-    return path
+        raise UsageError(f"cannot create {out or 'a folder in runs'}: {error.strerror}",
+                         fix="choose a folder you may write to") from None
+    try:
+        yield path
+    except BaseException:
+        shutil.rmtree(path, ignore_errors=True)
+        if replaced is not None:
+            replaced.rename(path)
+        elif exists:
+            path.mkdir(exist_ok=True)
+        raise
+    if replaced is not None:
+        shutil.rmtree(replaced, ignore_errors=True)
+
+
+def _free_folder(preset: str | None) -> Path:
+    base, number = Path("runs"), 1
+    while (base / f"{preset or 'run'}-{number}").exists():
+        number += 1
+    return base / f"{preset or 'run'}-{number}"
+
+
+def _is_empty(path: Path) -> bool:
+    return path.is_dir() and not any(path.iterdir())
+
+
+def _check_overwriting(path: Path, overwrite: bool) -> None:
+    if not overwrite:
+        raise UsageError(f"{path} exists already", fix="use --resume to go on, --overwrite to start again, or "
+                                                       "another --out")
+    if not path.is_dir() or not (path / CONFIG).exists() or path.name in ("", ".."):
+        raise UsageError(f"{path} is not a run folder with a name, so it is not overwritten",
+                         fix="choose another --out")
+
+
+# --- writing and reading its files -----------------------------------------------------------------------------------
 
 
 def write_description(folder: Path, config: Config, source: Any, head: Any) -> None:
-    """Everything of a run but its weights: configuration, decoding defaults, tokenizers."""
-    save_config(config, folder / CONFIG, leave_out=("decoding",))
-    write_generation(folder, config.decoding)
+    """Everything of a run but its weights: configuration, decoding defaults, tokenizers. Raises UsageError."""
+    write_config(folder, config)
     source.save(folder)
     head.save(folder)
+
+
+def write_config(folder: Path, config: Config) -> None:
+    """The configuration, and the decoding defaults in their own file. Raises UsageError when that fails."""
+    with atomic_file(folder / CONFIG) as file:
+        file.write(dump_config(config, comments=False, leave_out=("decoding",)))
+    write_generation(folder, config.decoding)
 
 
 def write_generation(folder: Path, decoding: DecodingConfig) -> None:
@@ -118,7 +201,7 @@ def write_generation(folder: Path, decoding: DecodingConfig) -> None:
 
 
 def write_weights(path: Path, weights: dict[str, np.ndarray], metadata: dict[str, str] | None = None) -> None:
-    """Weights as safetensors, atomically."""
+    """Weights as safetensors, atomically. Raises UsageError when that fails."""
     from safetensors.numpy import save
 
     with atomic_file(path, "wb") as file:
@@ -134,26 +217,52 @@ def read_weights(path: Path) -> dict[str, np.ndarray]:
         raise RunFolderError("the file is missing", where=str(path), fix="copy the whole run folder, or train again")
     try:
         return load_file(str(path))
-    except (SafetensorError, OSError) as error:
-        raise RunFolderError(f"not readable: {error}", where=str(path),
-                             fix="the file is truncated or damaged: copy the run folder again") from None
+    except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:  # a type that NumPy does not have
+        raise RunFolderError(f"not readable: {error}", where=str(path), fix=COPY_AGAIN) from None
 
 
 def append_metrics(folder: Path, row: dict[str, Any]) -> None:
-    """One more line of metrics.jsonl. Raises UsageError when the disk is full."""
+    """One more line of metrics.jsonl; a number that is not finite becomes null. Raises TrainingError on a full disk."""
+    plain = {name: None if isinstance(value, float) and not math.isfinite(value) else value
+             for name, value in row.items()}
     try:
         with (folder / METRICS).open("a", encoding="utf-8") as file:
-            file.write(json.dumps(row, ensure_ascii=False) + "\n")
+            file.write(json.dumps(plain, ensure_ascii=False, allow_nan=False) + "\n")
     except OSError as error:
-        raise UsageError(f"cannot write {folder / METRICS}: {error.strerror}", fix="free some disk space") from None
+        raise TrainingError(f"cannot be written: {error.strerror}", where=str(folder / METRICS),
+                            fix=f"free some disk space, then: seqloom train --resume --out {folder}") from None
+
+
+def keep_metrics(folder: Path, count: int) -> None:
+    """Cut metrics.jsonl to its first `count` rows: what a crash left behind its last checkpoint goes."""
+    path = folder / METRICS
+    if not path.is_file():
+        return
+    lines = path.read_bytes().splitlines(keepends=True)
+    kept = [line for line in lines[:count] if line.endswith(b"\n")]
+    if len(kept) < len(lines):
+        with atomic_file(path, "wb") as file:
+            file.writelines(kept)
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """The rows of a metrics.jsonl; a line that a crash cut short is left out."""
+    """The rows of a metrics.jsonl; a last line that a crash cut short is left out.
+
+    Raises RunFolderError with file:line for a damaged one.
+    """
     rows = []
-    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else []:
+    try:
+        lines = path.read_bytes().splitlines() if path.is_file() else []
+    except OSError as error:
+        raise RunFolderError(f"not readable: {error.strerror}", where=str(path), fix="change its permissions") from None
+    for number, line in enumerate(lines, 1):
         try:
-            rows.append(json.loads(line))
-        except ValueError:
-            continue
+            row = json.loads(line)
+        except (ValueError, RecursionError):
+            row = None
+        if isinstance(row, dict):
+            rows.append(row)
+        elif number < len(lines):
+            raise RunFolderError("not a row of metrics", where=f"{path}:{number}",
+                                 fix="remove the line, or copy the run folder again")
     return rows
