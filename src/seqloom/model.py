@@ -11,8 +11,9 @@ from torch import Tensor, nn
 from seqloom.config.sections import Config
 from seqloom.errors import RunFolderError
 from seqloom.nn.cells import Cell, LongShortTermMemory
+from seqloom.nn.decoders import InStepDecoder
 from seqloom.nn.memory import Memory
-from seqloom.types import PADDING, Batch, Loss, Padded
+from seqloom.types import PADDING, SPECIAL_NAMES, Batch, Loss, Padded
 
 
 class Model(nn.Module):
@@ -98,20 +99,25 @@ def _tie(config: Config, model: Model) -> None:
 def insert_pretrained(model: Model, source: Any, head: Any, config: Config) -> list[str]:
     """Copy pretrained vectors into the embeddings, freeze where asked; returns the coverage reports.
 
-    A frozen embedding has no gradient at all: rows without a vector keep their random start.
+    A frozen embedding has no gradient at all: rows without a vector keep their random start. The baseline in step has
+    no target embeddings; the report says so.
     """
     reports: list[str] = []
     sides = [("source", source.pretrained(), config.source.pretrained, model.encoder),
-             ("target", head.pretrained(config), config.head.pretrained, getattr(model.head, "decoder", None))]
+             ("target", head.pretrained(config), config.head.pretrained, model.head.decoder)]
     for side, loaded, options, module in sides:
-        if loaded is None or options is None or module is None:
+        if loaded is None or options is None:
+            continue
+        if isinstance(module, InStepDecoder):
+            reports.append(f"{side} embeddings: there are none with decoder.context in_step, so the vectors of "
+                           f"{options.path} have no effect")
             continue
         vectors, lines = loaded
         found = torch.from_numpy(vectors.found)
         weight: Tensor = module.embedding.weight  # type: ignore[union-attr, assignment]
         with torch.no_grad():
             rows = torch.nonzero(found).squeeze(1)
-            first = weight.shape[0] - len(found)  # special ids come before the tokenizer's symbols
+            first = len(SPECIAL_NAMES)  # special ids come before the text's symbols, and features after them
             weight[first + rows] = torch.from_numpy(vectors.matrix)[rows]
         weight.requires_grad_(not options.freeze)
         reports += [f"{side} embeddings: {line}" for line in lines]

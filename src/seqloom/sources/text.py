@@ -45,11 +45,12 @@ class Source:
         if shared is None:
             tokenizer = fit_tokenizer(config.tokenizer, texts())
         else:
-            tokenizer = shared
+            # One of its own with the same ids: features are symbols of the source, and nothing to be answered.
+            tokenizer = type(shared)(shared.config, shared.learned)
             if config.features is not None:
                 for _ in texts():
                     pass
-        tokenizer.add_features(sorted(names))
+        tokenizer.add_features(names)
         return cls(config, tokenizer)
 
     @property
