@@ -6,9 +6,10 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
+from typer.core import TyperGroup
+from typer.main import get_command
 from typer.testing import CliRunner
 
 from seqloom.cli.app import app
@@ -30,17 +31,17 @@ def help_text(*verb: str) -> str:
     return "\n".join(line.rstrip() for line in shown.output.strip().splitlines())
 
 
-def verbs(main_help: str) -> list[str]:
-    """Names in the list of commands of the main help."""
-    return re.findall(r"^  ([a-z]+) ", main_help.partition("Commands:\n")[2], re.MULTILINE)
+def verbs() -> list[str]:
+    """Names of the commands that the main help lists."""
+    command = get_command(app)
+    assert isinstance(command, TyperGroup)
+    return [name for name, verb in command.commands.items() if not verb.hidden]
 
 
 def cli_page() -> str:
     """Everything that `--help` says."""
-    main_help = help_text()
-    parts = [f"```text\n{main_help}\n```\n"]
-    parts += [f"## seqloom {verb}\n\n```text\n{help_text(verb)}\n```\n" for verb in verbs(main_help)]
-    return "\n".join([CLI_HEAD, *parts])
+    parts = [f"## seqloom {verb}\n\n```text\n{help_text(verb)}\n```\n" for verb in verbs()]
+    return "\n".join([CLI_HEAD, f"```text\n{help_text()}\n```\n", *parts])
 
 
 def main() -> None:

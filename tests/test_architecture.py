@@ -45,8 +45,9 @@ TORCH_PARTS = ("nn", "model", "training", "engines.torch")
 FILE_LINES, FUNCTION_LINES = 400, 60
 
 # Words of the field that the code spells out (docs/notation.md), in names of functions, classes, parameters, fields.
+# Not among them: ctx, which torch.autograd.Function and typer prescribe for methods that override theirs.
 ABBREVIATIONS = set("""
-    attn att ctx enc dec hyp hyps cfg idx idxs lr src tgt trg emb embs seq seqs prob probs logprob logprobs lp wts feat
+    attn att enc dec hyp hyps cfg idx idxs lr src tgt trg emb embs seq seqs prob probs logprob logprobs lp wts feat
     feats tok toks sent sents pred preds refs opt optim sched ckpt eos bos sos unk hid lens cnt tmp arr img msg func fn
     cb bs num nums vec vecs mat elem elems curr prev val vals cov ppl acc grads dir fname fpath
 """.split())

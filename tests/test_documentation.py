@@ -82,7 +82,7 @@ def readme_tree() -> str:
 
 
 def test_the_tree_in_the_readme_names_every_file_and_folder() -> None:
-    unnamed = {"__pycache__", "__init__.py", "_version.py", "py.typed"}
+    unnamed = {"__pycache__", "__init__.py", "__main__.py", "_version.py", "py.typed"}
     names = {f"{path.name}/" if path.is_dir() else path.name for path in PACKAGE.iterdir() if path.name not in unnamed}
     assert names - set(re.findall(r"^  ([\w.]+/?) ", readme_tree(), re.MULTILINE)) == set()
 
