@@ -40,7 +40,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@touch $(STAMP)
 
 demo: $(STAMP) ## train on the built-in dates, evaluate, predict, draw the attention (runs/dates)
-	$(BIN)/seqloom demo
+	$(BIN)/seqloom demo --overwrite
 
 test: check ## lint, types, and the whole fast suite: what CI runs
 	$(BIN)/python -m pytest $(PYTEST_OPTIONS)
