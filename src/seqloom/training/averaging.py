@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 import torch
@@ -20,11 +20,15 @@ class Averaging:
         self.kept: list[list[Tensor]] = []  # ema: one list; last: one for each validation
 
     def updated(self, step: int) -> None:
-        """After an update: move the exponential average. Early on it forgets faster, so that the start fades."""
+        """After update `step`, from 1: average ← d·average + (1 − d)·weights, d = min(average_decay, (1+n)/(10+n)).
+
+        With n = step: early on it forgets faster, so that the start fades (the rule of TensorFlow's
+        ExponentialMovingAverage with num_updates).
+        """
         if self.config.average != "ema":
             return
         if not self.kept:
-            self.kept.append([p.detach().clone() for p in self.parameters])
+            self.kept.append(self._copies())
             return
         decay = min(self.config.average_decay, (1 + step) / (10 + step))
         torch._foreach_lerp_(self.kept[0], [p.detach() for p in self.parameters], 1 - decay)
@@ -32,7 +36,7 @@ class Averaging:
     def before_validation(self) -> None:
         """Remember this validation's weights."""
         if self.config.average == "last":
-            self.kept.append([p.detach().clone() for p in self.parameters])
+            self.kept.append(self._copies())
             del self.kept[: -self.config.average_count]
 
     @contextmanager
@@ -41,7 +45,7 @@ class Averaging:
         if not self.kept:
             yield
             return
-        own = [p.detach().clone() for p in self.parameters]
+        own = self._copies()
         with torch.no_grad():
             for parameter, *values in zip(self.parameters, *self.kept, strict=True):
                 parameter.copy_(torch.stack(values).mean(0) if len(values) > 1 else values[0])
@@ -57,9 +61,20 @@ class Averaging:
         return {f"average.{number}.{index}": value
                 for number, values in enumerate(self.kept) for index, value in enumerate(values)}
 
-    def restore(self, tensors: dict[str, Tensor]) -> None:
-        """Put back what `tensors` gave."""
-        count = len(self.parameters)
-        numbers = sum(name.startswith("average.") for name in tensors) // max(count, 1)
-        self.kept = [[tensors[f"average.{number}.{index}"].to(self.parameters[index].device) for index in range(count)]
+    def restore(self, tensors: Mapping[str, Tensor]) -> None:
+        """Put back copies of what `tensors` gave. Raises KeyError or ValueError for averages of another model."""
+        stored = [name for name in tensors if name.startswith("average.")]
+        numbers, odd = divmod(len(stored), max(len(self.parameters), 1))
+        if odd:
+            raise ValueError(f"{len(stored)} averaged tensors, expected a multiple of {len(self.parameters)}")
+        self.kept = [[self._fitting(tensors, number, index) for index in range(len(self.parameters))]
                      for number in range(numbers)]
+
+    def _fitting(self, tensors: Mapping[str, Tensor], number: int, index: int) -> Tensor:
+        name, parameter = f"average.{number}.{index}", self.parameters[index]
+        if tensors[name].shape != parameter.shape:
+            raise ValueError(f"{name} has shape {tuple(tensors[name].shape)}, expected {tuple(parameter.shape)}")
+        return tensors[name].to(parameter.device).clone()
+
+    def _copies(self) -> list[Tensor]:
+        return [parameter.detach().clone() for parameter in self.parameters]

@@ -11,8 +11,8 @@ from seqloom.config.sections import Config
 from seqloom.progress import duration
 
 if TYPE_CHECKING:
-    from seqloom.training.loop import Progress
     from seqloom.training.prepare import Prepared
+    from seqloom.training.state import Progress
 
 CARD = """\
 ---
@@ -43,8 +43,9 @@ or `seqloom predict path/to/this/folder inputs.txt`.
 
 ## Training
 
-{updates:,} updates in {time}; stopped because {finished}. The best validation was at step {best_step:,}. Every option
-is in `config.yaml`, decoding defaults are in `generation_config.json`, and each validation is a line of `metrics.jsonl`.
+{updates:,} updates in {time}; stopped because {finished}. The best validation was at step {best_step:,}.
+Every option is in `config.yaml`, decoding defaults are in `generation_config.json`, and each validation is a line of
+`metrics.jsonl`.
 
 ## Evaluation
 
@@ -61,8 +62,7 @@ relying on it. Validation data chose the checkpoint, so a test set that was neve
 """
 
 
-def model_card(config: Config, data: Prepared, progress: Progress, result: dict[str, Any],
-               metrics: list[dict[str, Any]]) -> str:
+def model_card(config: Config, data: Prepared, progress: Progress, result: dict[str, Any]) -> str:
     """The card's text."""
     scores = {name: value for name, value in result.items() if isinstance(value, float)}
     name = config.preset or "sequence-to-sequence"

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from seqloom.config.sections import ScheduleConfig, TrainingConfig
+from seqloom.training.state import Rate
 
 # Where the configuration leaves the learning rate empty.
 DEFAULT_RATES = {"adam": 1e-3, "adamw": 1e-3, "sgd": 1.0, "adadelta": 1.0}
@@ -37,40 +38,31 @@ def build_optimizer(config: TrainingConfig, parameters: Iterable[nn.Parameter]) 
 
 @dataclass
 class Schedule:
-    """The learning rate as a function of the update, of validations, and of the guard. All state is here, in numbers.
-
-    reductions: how often a plateau lowered the rate; halvings: how often the guard did; stale: validations since the
-    best one, as the plateau counts them.
-    """
+    """The learning rate as a function of the update, of validations, and of the guard; `moved` is all of its state."""
 
     config: ScheduleConfig
     rate: float
-    reductions: int = 0
-    halvings: int = 0
-    stale: int = 0
+    moved: Rate
 
     def at(self, step: int) -> float:
         """The rate of update `step`, from 1."""
         config = self.config
-        rate = self.rate * 0.5**self.halvings
+        rate = self.rate * 0.5**self.moved.halvings
         warmup = config.warmup_steps
         if step <= warmup:
             return rate * step / warmup
         if config.kind == "inverse_square_root":  # Vaswani et al. 2017, eq. 3, scaled to peak at `rate`
             rate *= (max(warmup, 1) / step) ** 0.5
         elif config.kind == "plateau":
-            rate *= config.factor**self.reductions
+            rate *= config.factor**self.moved.reductions
         return max(rate, min(config.min_learning_rate, self.rate))
 
     def validated(self, improved: bool) -> bool:
         """Tell the schedule how a validation came out; True when that lowered the rate."""
-        self.stale = 0 if improved else self.stale + 1
-        if self.config.kind != "plateau" or self.stale <= self.config.patience:
+        moved = self.moved
+        moved.stale = 0 if improved else moved.stale + 1
+        if self.config.kind != "plateau" or moved.stale <= self.config.patience:
             return False
-        self.stale = 0
-        self.reductions += 1
+        moved.stale = 0
+        moved.reductions += 1
         return True
-
-    def state(self) -> dict[str, int]:
-        """What a checkpoint keeps."""
-        return {"reductions": self.reductions, "halvings": self.halvings, "stale": self.stale}

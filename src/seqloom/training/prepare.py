@@ -6,27 +6,25 @@ memory; everything is a function of the files, the configuration and the seed, s
 
 from __future__ import annotations
 
-import heapq
-from array import array
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from seqloom.config.sections import Column, Config, CorpusConfig
+from seqloom.config.sections import Column, Config
 from seqloom.data.batching import Batches, group_by_budget, pad
 from seqloom.data.cache import ExampleStore, ExampleWriter
-from seqloom.data.doctor import Examination, Quarantine, source_fingerprint
-from seqloom.data.files import read_records
+from seqloom.data.doctor import Examination, Quarantine
 from seqloom.data.report import Report
 from seqloom.errors import DataError
 from seqloom.heads import head_class
 from seqloom.progress import Reporter
 from seqloom.run import QUARANTINE, Run
 from seqloom.sources import source_class
+from seqloom.training.corpora import Corpora, Locations
 from seqloom.types import BadRecord, Batch, Ints, Item, Record
 
 VALID_TOKENS = 8192  # source and target tokens of a validation batch with gold history
@@ -36,13 +34,15 @@ VALID_TOKENS = 8192  # source and target tokens of a validation batch with gold 
 class Prepared:
     """Data as training reads it.
 
-    fingerprint: of the training examples' lengths; a resumed run must find the same.
+    lengths: [N 2] source and target positions of every training example, <s> and </s> among them.
+    fingerprint: of all examples, their order, and their weights; a resumed run must find the same.
     bleu_tokenize: sacreBLEU's tokenizer for validation: none where the data is tokenised already.
     """
 
     source: Any
     head: Any
     store: ExampleStore
+    lengths: Ints
     batches: Batches
     valid_records: list[Record]
     valid_items: list[tuple[Item, Item]]
@@ -64,86 +64,6 @@ class Prepared:
         return self.locations.where(index)
 
 
-@dataclass
-class Locations:
-    """Where each example came from, and how often it is to be seen: a few bytes for each."""
-
-    paths: list[str] = field(default_factory=list)
-    files: array[int] = field(default_factory=lambda: array("H"))
-    lines: array[int] = field(default_factory=lambda: array("L"))
-    weights: array[float] = field(default_factory=lambda: array("f"))
-
-    def add(self, record: Record, weight: float) -> None:
-        """The next example's place."""
-        if not self.paths or self.paths[-1] != record.path:
-            self.paths.append(record.path)
-        self.files.append(len(self.paths) - 1)
-        self.lines.append(record.line)
-        self.weights.append(weight)
-
-    def where(self, index: int) -> str:
-        """file:line."""
-        return f"{self.paths[self.files[index]]}:{self.lines[index]}"
-
-
-class Corpora:
-    """The usable records of the configured files, readable as often as needed, with the hold-out taken away."""
-
-    def __init__(self, config: Config, roles: Sequence[str], columns: dict[str, Column], *,
-                 hold_out: bool = True) -> None:
-        self.data = config.data
-        self.roles = roles
-        self.columns = {**(config.data.columns or {}), **columns}
-        self.seed = config.training.seed
-        if not self.data.train:
-            raise DataError("no training data is given", fix="seqloom train FILE, or data.train in the configuration")
-        self.held_out: frozenset[int] = frozenset()
-        if hold_out and not self.data.valid:
-            self.held_out = self._choose_held_out()
-
-    def read(self, corpora: Sequence[CorpusConfig]) -> Iterator[Record | BadRecord]:
-        """Everything in these files."""
-        return read_records(corpora, self.columns, self.roles)
-
-    def _choose_held_out(self) -> frozenset[int]:
-        """Fingerprints of the sources that are held out: the smallest of a seeded hash, so one source never falls
-        into both parts, and adding data moves few examples."""
-        records = (record for record in self.read(self.data.train) if isinstance(record, Record))
-        marks: dict[int, int] = {}
-        total = 0
-        for record in records:
-            total += 1
-            mark = source_fingerprint(record)
-            key = int.from_bytes(blake2b(mark.to_bytes(8, "little"), digest_size=8,
-                                         key=self.seed.to_bytes(8, "little")).digest(), "little")
-            marks[key] = mark
-        wanted = min(self.data.valid_limit, max(1, round(total * self.data.valid_fraction)))
-        if len(marks) < 2:
-            raise DataError(f"only {len(marks)} usable examples, too few to hold out a part for validation",
-                            fix="give more data, or validation files with --valid")
-        return frozenset(marks[key] for key in heapq.nsmallest(min(wanted, len(marks) - 1), marks))
-
-    def is_held_out(self, record: Record) -> bool:
-        """Whether a training record belongs to the held-out part."""
-        return bool(self.held_out) and source_fingerprint(record) in self.held_out
-
-    def train(self) -> Iterator[tuple[Record | BadRecord, float]]:
-        """Training records, the bad ones too, with their corpus's weight."""
-        for corpus in self.data.train:
-            for record in self.read([corpus]):
-                if isinstance(record, BadRecord) or not self.is_held_out(record):
-                    yield record, corpus.weight
-
-    def valid(self) -> Iterator[Record | BadRecord]:
-        """Validation records: the files', or the held-out part."""
-        if self.data.valid:
-            yield from self.read(self.data.valid)
-            return
-        for record in self.read(self.data.train):
-            if isinstance(record, Record) and self.is_held_out(record):
-                yield record
-
-
 def prepare(config: Config, folder: Path, reporter: Reporter, *, run: Run | None = None) -> Prepared:
     """Read, examine, tokenise. `run`: a run to go on with, whose tokenizers serve unchanged.
 
@@ -160,8 +80,9 @@ def prepare(config: Config, folder: Path, reporter: Reporter, *, run: Run | None
                 reporter.progress("reading", number, None)
         source, head = (run.source, run.head) if run is not None else fit(config, corpora, seen)
         encoder = _Encoder(config, source, head, examination)
-        store, locations = _encode_training(corpora, encoder, seen, folder / "cache", reporter)
-        valid_records, valid_items = _encode_valid(corpora, encoder)
+        digest = blake2b(digest_size=16)
+        store, locations = _encode_training(corpora, encoder, seen, folder / "cache", reporter, digest)
+        valid_records, valid_items = _encode_valid(corpora, encoder, digest)
         report = examination.report()
     lengths = store.lengths()
     weights = np.asarray(locations.weights, np.float32)
@@ -169,9 +90,9 @@ def prepare(config: Config, folder: Path, reporter: Reporter, *, run: Run | None
                       seed=config.training.seed, weights=None if (weights == 1).all() else weights)
     sizes = np.asarray([source.length + target.length for source, target in valid_items], np.int64)
     return Prepared(
-        source, head, store, batches, valid_records, valid_items, list(group_by_budget(sizes, VALID_TOKENS)), report,
-        metric=_metric(config, head), bleu_tokenize=_bleu_tokenize(config),
-        fingerprint=blake2b(np.ascontiguousarray(lengths).tobytes(), digest_size=16).hexdigest(), locations=locations)
+        source, head, store, lengths, batches, valid_records, valid_items,
+        list(group_by_budget(sizes, VALID_TOKENS)), report, metric=_metric(config, head),
+        bleu_tokenize=_bleu_tokenize(config), fingerprint=digest.hexdigest(), locations=locations)
 
 
 def examine(config: Config, reporter: Reporter) -> Report:
@@ -237,16 +158,17 @@ class _Encoder:
             self.examination.set_aside(record, error.message, "train" if limit else "valid")
             return None
         data = self.config.data
-        limits = (("source", source, data.max_source_length), ("target", target, data.max_target_length))
-        for side, item, most in limits:
-            if limit and len(item.tokens) > most:
-                self.examination.set_aside(record, f"too long: {len(item.tokens)} {side} tokens, at most {most}")
+        tokens = source.length - source.leading_features - 1  # without </s>
+        for side, count, most in (("source", tokens, data.max_source_length),
+                                  ("target", len(target.tokens), data.max_target_length)):
+            if limit and count > most:
+                self.examination.set_aside(record, f"too long: {count:,} {side} tokens, at most {most:,}")
                 return None
         return source, target
 
 
 def _encode_training(corpora: Corpora, encoder: _Encoder, seen: set[int] | None, folder: Path,
-                     reporter: Reporter) -> tuple[ExampleStore, Locations]:
+                     reporter: Reporter, digest: blake2b) -> tuple[ExampleStore, Locations]:
     locations = Locations()
     with ExampleWriter(folder) as writer:
         for number, (record, weight) in enumerate(corpora.train()):
@@ -257,6 +179,7 @@ def _encode_training(corpora: Corpora, encoder: _Encoder, seen: set[int] | None,
             if pair is not None:
                 writer.add(*(_compact(item) for item in pair))
                 locations.add(record, weight)
+                _note(digest, pair, str(weight))
         store = writer.finish()
     if not len(store):
         raise DataError("no training example is usable", where=encoder.config.data.train[0].path or "",
@@ -264,18 +187,29 @@ def _encode_training(corpora: Corpora, encoder: _Encoder, seen: set[int] | None,
     return store, locations
 
 
-def _encode_valid(corpora: Corpora, encoder: _Encoder) -> tuple[list[Record], list[tuple[Item, Item]]]:
+def _encode_valid(corpora: Corpora, encoder: _Encoder,
+                  digest: blake2b) -> tuple[list[Record], list[tuple[Item, Item]]]:
     records, items = [], []
     for record in encoder.examination.valid(corpora.valid()):
         pair = encoder.encode(record, limit=False)
         if pair is not None:
             records.append(record)
             items.append(pair)
+            _note(digest, pair, *record.texts("target"))
             encoder.examination.add_encoded("source", pair[0].fields["main"], record.where)
             encoder.examination.add_encoded("target", pair[1].fields["main"], record.where)
     if not records:
         raise DataError("no validation example is usable", fix="see what is wrong with the data: seqloom doctor")
     return records, items
+
+
+def _note(digest: blake2b, pair: tuple[Item, Item], *texts: str) -> None:
+    """Add an example to the fingerprint of the data."""
+    for item in pair:
+        for name, values in sorted(item.fields.items()):
+            digest.update(f"{name} {values.dtype} {values.shape};".encode())
+            digest.update(np.ascontiguousarray(values).tobytes())
+    digest.update(repr(texts).encode("utf-8", "backslashreplace"))
 
 
 def _compact(item: Item) -> Item:

@@ -2,40 +2,51 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from seqloom.config.sections import Config
-from seqloom.data.storage import write_json
+from seqloom.data.storage import atomic_file, write_json
 from seqloom.engines.torch import TorchEngine
-from seqloom.errors import UsageError
+from seqloom.errors import DataError, TrainingError, UsageError
 from seqloom.metrics import evaluate_outputs
 from seqloom.model import load_weights
 from seqloom.predictor import Predictor
 from seqloom.progress import Reporter, duration
 from seqloom.run import (
     CARD,
-    METRICS,
     WEIGHTS,
     Run,
-    create_run_folder,
+    new_run_folder,
     open_run,
-    read_metrics,
     read_weights,
+    write_config,
     write_description,
 )
 from seqloom.training.card import model_card
 from seqloom.training.checkpoint import read_checkpoint
+from seqloom.training.events import check_tensorboard
 from seqloom.training.loop import Trainer
 from seqloom.training.prepare import Prepared, prepare
+from seqloom.training.signals import StopSignals
 
-# A resumed run may change these; anything else would make another run of it.
+REPORT = "data_report.json"
+
+# A resumed run may change these; anything else would make another run of it. Where the data stands may change too: what
+# is in it is compared by its fingerprint.
 MAY_CHANGE = ("training.epochs", "training.max_steps", "training.max_minutes", "training.patience", "training.device",
-              "training.threads", "training.tensorboard", "decoding")
+              "training.threads", "training.tensorboard", "decoding", "data.train", "data.valid")
+# Training on from another run's weights keeps what those weights mean.
+MUST_STAY = ("source", "head")
+BUT_NOT = ("source.pretrained", "head.pretrained")
 
 
 def train_run(config: Config, out: str | Path | None, *, overwrite: bool = False, reporter: Reporter | None = None,
@@ -44,44 +55,67 @@ def train_run(config: Config, out: str | Path | None, *, overwrite: bool = False
 
     `made`: the caller has made the folder `out` and put its data there.
 
-    Raises UsageError and its kin (exit 2) before training, TrainingError and Interrupted in it.
+    Raises UsageError and its kin (exit 2) before training, with nothing left behind; TrainingError, Interrupted in it.
     """
     reporter = reporter or Reporter()
-    set_threads(config)
-    folder = Path(out) if made and out else create_run_folder(out, config.preset, overwrite=overwrite)
-    reporter.say(f"run folder: {folder}")
-    data = prepare(config, folder, reporter, run=start_from)
-    write_description(folder, config, data.source, data.head)
-    write_json(folder / "data_report.json", data.report.to_json())
-    trainer = Trainer(config, data, folder, reporter)
     if start_from is not None:
-        weights = {name: torch.from_numpy(array) for name, array in start_from.weights().items()}
-        load_weights(trainer.model, weights, str(start_from.folder / WEIGHTS))
+        _check_symbols_stay(start_from.config, config)
+    if config.training.tensorboard:
+        check_tensorboard()
+    set_threads(config)
+    place = nullcontext(Path(out)) if made and out else new_run_folder(out, config.preset, overwrite=overwrite)
+    with place as folder, StopSignals(folder, at_once=True):
+        write_config(folder, config)
+        reporter.say(f"run folder: {folder}")
+        data = prepare(config, folder, reporter, run=start_from)
+        write_description(folder, config, data.source, data.head)
+        write_json(folder / REPORT, data.report.to_json())
+        start = None if start_from is None else tensors_of(start_from.weights())
+        trainer = Trainer(config, data, folder, reporter, start=start)
     _announce(trainer, data, reporter)
     trainer.run()
     return _finish(trainer, folder, reporter)
 
 
 def resume_run(folder: str | Path, config: Config | None = None, *, reporter: Reporter | None = None) -> Path:
-    """Go on with a run exactly where it stopped. `config`: the run's own, with changes that MAY_CHANGE allows."""
+    """Go on with a run exactly where it stopped. `config`: the run's own, with changes that MAY_CHANGE allows.
+
+    Raises RunFolderError without a whole checkpoint, UsageError for other changes or other data.
+    """
     reporter = reporter or Reporter()
     run = open_run(folder)
     if config is not None:
-        _check_changes(run.config, config)
+        _refuse_changes(run.config, config, lambda key: not under(key, MAY_CHANGE), "a run cannot be resumed",
+                        "leave them out, or start a new run: train, or finetune from this run")
         run = Run(run.folder, config, run.source, run.head)
+    if run.config.training.tensorboard:
+        check_tensorboard()
     set_threads(run.config)
-    _, _, numbers = read_checkpoint(run.folder, "last")
-    data = prepare(run.config, run.folder, reporter, run=run)
-    if numbers.get("data", data.fingerprint) != data.fingerprint:
-        raise UsageError("the training data is not what this run was started with",
-                         fix="restore the files, or start a new run (finetune begins with this run's weights)")
-    write_description(run.folder, run.config, run.source, run.head)
-    trainer = Trainer(run.config, data, run.folder, reporter)
-    trainer.resume()
+    weights, tensors, numbers = read_checkpoint(run.folder, "last")
+    with StopSignals(run.folder, at_once=True):
+        data = _same_data(run, numbers, reporter)
+        trainer = Trainer(run.config, data, run.folder, reporter, start=weights)
+    trainer.resume(tensors, numbers)
+    write_config(run.folder, run.config)
     _announce(trainer, data, reporter)
     reporter.say(f"going on from step {trainer.progress.step:,}, epoch {trainer.progress.epoch + 1}")
     trainer.run()
     return _finish(trainer, run.folder, reporter)
+
+
+def _same_data(run: Run, numbers: dict[str, Any], reporter: Reporter) -> Prepared:
+    """The run's data, prepared again. Raises DataError, or UsageError when it has changed."""
+    try:
+        data = prepare(run.config, run.folder, reporter, run=run)
+    except DataError as error:
+        error.fix = (f"{error.fix}; " if error.fix else "") + (
+            "paths are relative to the working directory: go on where the run was started, or say where the data is "
+            "now with --set data.train=…")
+        raise
+    if numbers["data"] != data.fingerprint:
+        raise UsageError("the training or validation data is not what this run was started with",
+                         fix="restore the files, or start a new run (finetune begins with this run's weights)")
+    return data
 
 
 def plan_run(config: Config, reporter: Reporter) -> None:
@@ -108,14 +142,28 @@ def flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     return found
 
 
-def _check_changes(stored: Config, wanted: Config) -> None:
+def under(key: str, sections: Sequence[str]) -> bool:
+    """Whether a dotted key is one of these, or in one of these sections."""
+    return any(key == section or key.startswith(f"{section}.") for section in sections)
+
+
+def tensors_of(arrays: Mapping[str, np.ndarray]) -> dict[str, torch.Tensor]:
+    """Stored weights as tensors of their own."""
+    return {name: torch.tensor(array) for name, array in arrays.items()}
+
+
+def _refuse_changes(stored: Config, wanted: Config, is_refused: Callable[[str], bool], what: str, fix: str) -> None:
+    """Raises UsageError with both values of every changed key that is refused."""
     old, new = flat(stored.model_dump(mode="json")), flat(wanted.model_dump(mode="json"))
-    changed = [key for key in sorted({*old, *new}) if old.get(key) != new.get(key)]
-    refused = [key for key in changed if not any(key == free or key.startswith(f"{free}.") for free in MAY_CHANGE)]
+    refused = [key for key in sorted({*old, *new}) if old.get(key) != new.get(key) and is_refused(key)]
     if refused:
         shown = "; ".join(f"{key}: {old.get(key)!r} in the run, {new.get(key)!r} given" for key in refused[:5])
-        raise UsageError(f"a run cannot be resumed with other settings ({shown})",
-                         fix="leave them out, or start a new run: train, or finetune from this run")
+        raise UsageError(f"{what} with other settings ({shown})", fix=fix)
+
+
+def _check_symbols_stay(stored: Config, wanted: Config) -> None:
+    _refuse_changes(stored, wanted, lambda key: under(key, MUST_STAY) and not under(key, BUT_NOT),
+                    "the weights of a run cannot be used", "leave them out, or train from the beginning")
 
 
 def _announce(trainer: Trainer, data: Prepared, reporter: Reporter) -> None:
@@ -126,7 +174,7 @@ def _announce(trainer: Trainer, data: Prepared, reporter: Reporter) -> None:
     waste = data.batches.waste(0)
     reporter.say(f"vocabulary: {data.source.tokenizer.size:,} source and {data.head.tokenizer.size:,} target symbols")
     reporter.say(f"model: {trainer.model.parameter_count():,} parameters on {trainer.device}, "
-                 f"{torch.get_num_threads()} threads, {trainer.precision_name()}")
+                 f"{torch.get_num_threads()} threads, {trainer.gradients.precision_name()}")
     reporter.say(f"plan: {len(data.store):,} examples in {plan:,} batches of {options.batch_size} {options.batch_type} "
                  f"({100 * waste.total:.1f} % padding), at most {options.epochs} epochs; best by {data.metric}")
 
@@ -135,8 +183,10 @@ def _finish(trainer: Trainer, folder: Path, reporter: Reporter) -> Path:
     """Best weights, a last evaluation with the run's own decoding options, and the card."""
     shutil.rmtree(folder / "cache", ignore_errors=True)
     progress, data = trainer.progress, trainer.data
-    weights = {name: torch.from_numpy(array) for name, array in read_weights(folder / WEIGHTS).items()}
-    load_weights(trainer.model, weights, str(folder / WEIGHTS))
+    if progress.best is None:
+        raise TrainingError(f"no validation gave a finite loss and {data.metric}, so there are no weights to keep",
+                            fix="lower training.learning_rate; metrics.jsonl shows how it went", where=str(folder))
+    load_weights(trainer.model, tensors_of(read_weights(folder / WEIGHTS)), str(folder / WEIGHTS))
     predictor = Predictor(data.source, data.head, TorchEngine(trainer.model), trainer.config.decoding)
     outputs = []
     for number, prediction in enumerate(predictor.predict_records(data.valid_records)):
@@ -148,9 +198,7 @@ def _finish(trainer: Trainer, folder: Path, reporter: Reporter) -> Path:
     shown = ", ".join(f"{name} {float(result[name]):.4g}" for name in names)
     reporter.say(f"done: {progress.finished}. {progress.step:,} updates in {duration(progress.seconds)}; best at step "
                  f"{progress.best_step:,}. Validation with the run's decoding options: {shown}")
-    (folder / CARD).write_text(model_card(trainer.config, data, progress, result, read_metrics(folder / METRICS)),
-                               encoding="utf-8")
-    reporter.say(f"try it: seqloom predict {folder}")
+    with atomic_file(folder / CARD) as file:
+        file.write(model_card(trainer.config, data, progress, result))
+    reporter.say(f"try it: seqloom predict {shlex.quote(str(folder))}")
     return folder
-
-

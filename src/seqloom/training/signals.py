@@ -1,8 +1,9 @@
-"""Ctrl-C and SIGTERM during training: the update in progress ends, everything is saved, and the message says how to go
-on. A second Ctrl-C stops at once."""
+"""Ctrl-C and SIGTERM: while data is prepared they end it at once; during training the update in progress ends,
+everything is saved, and the message says how to go on. A second signal stops at once."""
 
 from __future__ import annotations
 
+import shlex
 import signal
 import threading
 from pathlib import Path
@@ -13,9 +14,13 @@ from seqloom.errors import Interrupted
 
 
 class StopSignals:
-    """Context in which SIGINT and SIGTERM set `received`. Does nothing outside the main thread."""
+    """Context in which SIGINT and SIGTERM set `received`; a second one raises Interrupted where it comes.
 
-    def __init__(self) -> None:
+    With `at_once` the first one does. Does nothing outside the main thread, where Python hands out no signals.
+    """
+
+    def __init__(self, folder: Path, *, at_once: bool = False) -> None:
+        self.folder, self.at_once = folder, at_once
         self.received = 0
         self.previous: dict[int, Any] = {}
 
@@ -30,14 +35,20 @@ class StopSignals:
             signal.signal(number, handler)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        if self.received:
-            raise KeyboardInterrupt
-        self.received = number
+        before, self.received = self.received, number
+        if self.at_once:
+            raise self._error("stopped by", "training has not begun, so nothing is kept", "")
+        if before:
+            raise self._error("stopped at once by a second", f"{self.folder} is as it was saved last", self._command())
 
-    def interruption(self, folder: Path) -> Interrupted:
+    def interruption(self) -> Interrupted:
         """What to raise once everything is saved."""
-        name = signal.Signals(self.received).name
-        error = Interrupted(f"stopped by {name}; everything up to the last update is saved in {folder}",
-                            fix=f"go on with: seqloom train --resume --out {folder}")
+        return self._error("stopped by", f"everything up to the last update is saved in {self.folder}", self._command())
+
+    def _command(self) -> str:
+        return f"go on with: seqloom train --resume --out {shlex.quote(str(self.folder))}"
+
+    def _error(self, how: str, result: str, fix: str) -> Interrupted:
+        error = Interrupted(f"{how} {signal.Signals(self.received).name}: {result}", fix=fix)
         error.exit_code = 128 + self.received
         return error

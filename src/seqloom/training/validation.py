@@ -5,6 +5,7 @@ The difference between the two token accuracies is what teacher forcing hides (e
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -41,7 +42,8 @@ def validate(model: Model, data: Prepared, config: Config, reporter: Reporter) -
     row.pop("signature")
     gold_tokens = [target.tokens for _, target in data.valid_items]
     own_tokens = [prediction.tokens for prediction in predictions]
-    row["free_token_accuracy"] = free_token_accuracy(own_tokens, gold_tokens)
+    ended = [prediction.stopped == "end" for prediction in predictions]
+    row["free_token_accuracy"] = free_token_accuracy(own_tokens, gold_tokens, ended)
     row["accuracy_gap"] = row["gold_token_accuracy"] - row["free_token_accuracy"]
     row.update(degeneration_rates(own_tokens, [record.text("source") for record in data.valid_records], gold_tokens))
     return row
@@ -61,14 +63,19 @@ def gold_history(model: Model, data: Prepared) -> dict[str, float]:
     return {"valid_loss": total / max(count, 1), "gold_token_accuracy": correct / max(count, 1)}
 
 
-def free_token_accuracy(outputs: list[list[str]], references: list[list[str]]) -> float:
-    """Share of reference positions, the end included, at which the free-running output has the same token."""
+def free_token_accuracy(outputs: Sequence[Sequence[str]], references: Sequence[Sequence[str]],
+                        ended: Sequence[bool]) -> float:
+    """Share of reference positions, the end included, at which the free-running output has the same token.
+
+    ended: whether the output has an end, or the maximum length cut it.
+    """
     right = positions = 0
-    for output, reference in zip(outputs, references, strict=True):
-        gold, own = [*reference, END], [*output, END]
+    for output, reference, has_end in zip(outputs, references, ended, strict=True):
+        gold, own = [*reference, END], [*output, *([END] if has_end else [])]
         right += sum(a == b for a, b in zip(gold, own, strict=False))
         positions += len(gold)
     return right / max(positions, 1)
+
 
 def validation_line(row: dict[str, Any], metric: str, best: bool) -> str:
     """One validation as one line."""
