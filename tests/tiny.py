@@ -5,10 +5,11 @@ Weights are drawn wide and biases are not zero, so that no part of a model is id
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+import pytest
 import torch
 from torch import Tensor
 
@@ -24,6 +25,15 @@ from seqloom.types import Batch, Item, Padded, Record
 
 SIZE = 6  # of the decoder's state, and of the memory where they have to be equal
 CPU = torch.device("cpu")
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """On shared cores two threads wait for each other many times as long as a tiny product takes."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 def record(source: str, target: str = "", features: str = "", line: int = 0) -> Record:
