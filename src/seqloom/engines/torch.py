@@ -89,13 +89,10 @@ class TorchEngine:
         if wanted is not None:
             picked = _array(log_probabilities.gather(2, self._ids(wanted)))
         best_ids = None
-        if candidates is not None and candidates < log_probabilities.shape[2]:
-            scores, best_ids = _best(log_probabilities, candidates)
-        else:
+        if candidates is None:
             scores = _array(log_probabilities)
-            if candidates is not None:
-                best_ids = np.argsort(-scores, axis=2, kind="stable")
-                scores = np.take_along_axis(scores, best_ids, 2)
+        else:
+            scores, best_ids = _best(log_probabilities, candidates)
         shown = _array(attention) if weights and attention is not None else None
         return Step(scores, best_ids, picked, shown), TorchState(state.memory, decoder)
 
@@ -125,11 +122,16 @@ def _array(tensor: Tensor) -> Any:
 
 
 def _best(log_probabilities: Tensor, candidates: int) -> tuple[Floats, Ints]:
-    """Top-k with ties to the lower id: topk promises no order among equals."""
-    values, ids = log_probabilities.topk(candidates, dim=2)
-    scores, numbers = _array(values), _array(ids)
-    tied = (scores[:, :, 1:] == scores[:, :, :-1]).any()
-    if tied:
-        order = np.lexsort((numbers, -scores), axis=2)
-        scores, numbers = np.take_along_axis(scores, order, 2), np.take_along_axis(numbers, order, 2)
-    return scores, numbers
+    """Top-k with ties to the lower id: topk promises no order among equals, nor which of them it takes at its edge."""
+    if candidates < log_probabilities.shape[2]:
+        values, ids = log_probabilities.topk(candidates + 1, dim=2)
+        scores, numbers = _array(values), _array(ids)
+        tied = scores[:, :, 1:] == scores[:, :, :-1]
+        if not tied[:, :, -1].any():
+            if tied.any():
+                order = np.lexsort((numbers, -scores), axis=2)
+                scores, numbers = np.take_along_axis(scores, order, 2), np.take_along_axis(numbers, order, 2)
+            return scores[:, :, :candidates], numbers[:, :, :candidates]
+    dense = _array(log_probabilities)
+    numbers = np.argsort(-dense, axis=2, kind="stable")[:, :, :candidates]
+    return np.take_along_axis(dense, numbers, 2), numbers
