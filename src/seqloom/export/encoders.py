@@ -1,0 +1,85 @@
+"""Encoders: a padded source becomes an encoded memory. Mirrors nn/encoders.py and nn/memory.py."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from seqloom.config.sections import Config
+from seqloom.export.graph import Graph
+from seqloom.export.products import embedding, linear
+from seqloom.export.recurrent import stack
+from seqloom.export.weights import Weights
+
+
+class Encoded(NamedTuple):
+    """values [B S M]; mask [B S]; lengths [B]; last states of every layer [B N]; copy [B S] or ""."""
+
+    values: str
+    mask: str
+    lengths: str
+    hidden: list[str]
+    cell: list[str]
+    copy: str
+
+    @property
+    def summary(self) -> str:
+        """The top layer's last state [B N]."""
+        return self.hidden[-1]
+
+
+def text_encoder(graph: Graph, config: Config, weights: Weights) -> Encoded:
+    """Embedding and recurrent stack over ids [B S]; see nn.encoders.TextEncoder."""
+    ids = graph.input("main", "int64", ["B", "S"])
+    lengths = graph.input("lengths", "int64", ["B"])
+    copy = graph.input("copy", "int64", ["B", "S"]) if config.decoder.copy_source else ""
+    embedded = embedding(graph, graph.op("Transpose", ids, perm=[1, 0]), weights.take("encoder.embedding.weight"))
+    found = stack(graph, embedded, graph.op("Cast", lengths, to=6), config.encoder, weights, "encoder.recurrent")
+    values = graph.op("Transpose", found.outputs, perm=[1, 0, 2])
+    mask = real_positions(graph, lengths, graph.sizes(ids, 1, 2))
+    memory = Encoded(values, mask, lengths, found.hidden, found.cell, copy)
+    features = config.source.features
+    if features is None or features.mode != "encoder":
+        return memory
+    return feature_encoder(graph, memory, weights)
+
+
+def real_positions(graph: Graph, lengths: str, size: str) -> str:
+    """The mask [B S]: True where position < length. size: [1]."""
+    return graph.op("Less", positions(graph, size), graph.op("Unsqueeze", lengths, graph.ids(1)))
+
+
+def positions(graph: Graph, size: str) -> str:
+    """0 … size − 1; size: [1]."""
+    return graph.op("Range", graph.constant(0, "int64"), graph.op("Squeeze", size), graph.constant(1, "int64"))
+
+
+def feature_encoder(graph: Graph, memory: Encoded, weights: Weights) -> Encoded:
+    """Features right after each row's last real position; see nn.encoders.FeatureEncoder."""
+    ids = graph.input("features", "int64", ["B", "F"])
+    lengths = graph.input("features_lengths", "int64", ["B"])
+    count = graph.sizes(ids, 1, 2)
+    mask = graph.op("Unsqueeze", graph.op("Cast", real_positions(graph, lengths, count), to=1), graph.ids(2))
+    embedded = embedding(graph, ids, weights.take("encoder.features.embedding.weight"))
+    transformed = linear(graph, embedded, *weights.linear("encoder.features.transform"), rank=3)
+    features = graph.op("Mul", graph.op("Tanh", transformed), mask)
+    real = graph.op("Max", graph.op("ReduceSum", mask, graph.ids(1), keepdims=0), graph.number(1.0))
+    mean = graph.op("Div", graph.op("ReduceSum", features, graph.ids(1), keepdims=0), real)
+    rows = graph.op("Unsqueeze", positions(graph, graph.sizes(ids, 0, 1)), graph.ids(1))
+    places = graph.op("Add", graph.op("Unsqueeze", memory.lengths, graph.ids(1)), positions(graph, count))
+    indices = graph.join(*(graph.op("Unsqueeze", graph.op("Expand", part, graph.sizes(ids, 0, 2)), graph.ids(2))
+                           for part in (rows, places)), axis=2)
+    values = graph.op("ScatterND", _longer(graph, memory.values, count, 3), indices, features)
+    copy = memory.copy
+    if copy:
+        none = graph.op("Expand", graph.constant(-1, "int64"), graph.sizes(ids, 0, 2))
+        copy = graph.op("ScatterND", _longer(graph, copy, count, 2), indices, none)
+    together = graph.op("Add", memory.lengths, lengths)
+    return Encoded(values, real_positions(graph, together, graph.sizes(values, 1, 2)), together,
+                   [graph.op("Add", state, mean) for state in memory.hidden], memory.cell, copy)
+
+
+def _longer(graph: Graph, value: str, count: str, rank: int) -> str:
+    """`count` more positions of zeros on axis 1."""
+    before, after = [0] * (rank + 1), [0] * (rank - 2)
+    pads = graph.join(graph.ids(*before), count, *([graph.ids(*after)] if after else []), axis=0)
+    return graph.op("Pad", value, pads)

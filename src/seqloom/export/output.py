@@ -1,0 +1,61 @@
+"""From a decoder's outputs to a distribution over the next token, and what of it is shown. Mirrors nn/output.py."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from seqloom.export.contexts import StepInputs
+from seqloom.export.decoders import Outputs
+from seqloom.export.graph import Graph
+from seqloom.export.products import linear
+from seqloom.export.weights import OUTPUT, Weights
+
+TINY = 1e-12  # as nn.output.TINY
+
+
+class Picked(NamedTuple):
+    """scores and tokens [R C] of the best, wanted [R W], dense [R V]: log-probabilities."""
+
+    scores: str
+    tokens: str
+    wanted: str
+    dense: str
+
+
+def log_probabilities(graph: Graph, given: StepInputs, outputs: Outputs, weights: Weights, symbols: int) -> str:
+    """Log-probabilities [R V] of the next token; with copying over V ids and the batch's copied symbols."""
+    logits = linear(graph, outputs.values, *weights.linear(OUTPUT))
+    if not outputs.copy_gate:
+        return graph.op("LogSoftmax", logits, axis=1)
+    return mixture(graph, given, outputs, logits, symbols)
+
+
+def mixture(graph: Graph, given: StepInputs, outputs: Outputs, logits: str, symbols: int) -> str:
+    """Generation and copying, [R V2]; see nn.output.SequenceModule._mixture."""
+    copy = given.memory["copy"]
+    copyable = graph.op("Cast", graph.op("GreaterOrEqual", copy, graph.constant(0, "int64")), to=1)
+    weights = graph.op("Mul", outputs.weights, graph.op("Unsqueeze", copyable, graph.ids(1)))
+    total = graph.op("Max", graph.op("ReduceSum", weights, graph.ids(2)), graph.number(TINY))
+    gate = graph.reshape(outputs.copy_gate, given.sizes, 1)
+    copied = graph.op("Mul", graph.op("Sub", graph.number(1.0), gate), graph.op("Div", weights, total))
+    generated = graph.op("Mul", graph.op("Softmax", graph.reshape(logits, given.sizes, -1), axis=2), gate)
+    own = graph.op("Max", graph.op("ReduceMax", copy, graph.ids(1)), graph.constant(symbols - 1, "int64"))
+    extra = graph.op("Sub", graph.op("ReduceMax", own, keepdims=0), graph.constant(symbols - 1, "int64"))
+    room = graph.zeros(given.sizes, graph.op("Unsqueeze", extra, graph.ids(0)))
+    places = graph.op("Unsqueeze", graph.op("Max", copy, graph.constant(0, "int64")), graph.ids(1))
+    mixed = graph.op("ScatterElements", graph.join(generated, room, axis=2),
+                     graph.op("Expand", places, graph.op("Shape", copied)), copied, axis=2, reduction="add")
+    logarithms = graph.op("Log", graph.op("Max", mixed, graph.number(TINY)))
+    every = graph.op("Range", graph.constant(0, "int64"), graph.op("Add", extra, graph.constant(symbols, "int64")),
+                     graph.constant(1, "int64"))
+    impossible = graph.op("Greater", every, graph.op("Unsqueeze", own, graph.ids(2)))
+    masked = graph.op("Where", impossible, graph.number(float("-inf")), logarithms)
+    rows = graph.op("ReduceProd", given.sizes)
+    return graph.reshape(masked, rows, -1)
+
+
+def pick(graph: Graph, dense: str, candidates: str, wanted: str) -> Picked:
+    """The `candidates` [1] best ids, ties to the lower one, and the scores of the wanted ones [R W]."""
+    count = graph.op("Min", candidates, graph.sizes(dense, 1, 2))
+    scores, tokens = graph.node("TopK", dense, count, outputs=2, axis=1)
+    return Picked(scores, tokens, graph.op("GatherElements", dense, wanted, axis=1), dense)
