@@ -18,7 +18,7 @@ from torch.nn import functional
 from seqloom.config.sections import Config, DecoderConfig
 from seqloom.nn.bridge import BRIDGES
 from seqloom.nn.cells import CELLS, Cell, CellState
-from seqloom.nn.contexts import AttentionContext, Context, ContextState, Fed, SummaryContext
+from seqloom.nn.contexts import AttentionContext, Combined, Context, ContextState, Fed, SummaryContext
 from seqloom.nn.kernels import input_feeding
 from seqloom.nn.memory import Memory
 from seqloom.nn.recurrent import RecurrentStack
@@ -151,13 +151,18 @@ class RecurrentDecoder(nn.Module):
     def _combine(self, memory: Memory, hidden: Float[Tensor, "B K H"], previous: Float[Tensor, "B K H"],
                  state: ContextState, fed: Fed, embedded: Float[Tensor, "B K E"]) -> tuple[Outputs, ContextState]:
         combined = self.context.combine(memory, hidden, previous, state, fed)
+        return self._finish(combined, hidden, embedded, state.coverage), combined.state
+
+    def _finish(self, combined: Combined, hidden: Float[Tensor, "B K H"], embedded: Float[Tensor, "B K E"],
+                coverage: Float[Tensor, "B K S"] | None = None) -> Outputs:
+        """What follows the context's result and feeds back into no step."""
         values = functional.dropout(combined.outputs, self.dropout, self.training)
         gate = coverage_loss = None
         if self.copy_gate is not None:
             gate = self.copy_gate(torch.cat([combined.values, hidden, embedded], 2)).squeeze(2).sigmoid()
-        if state.coverage is not None and combined.weights is not None:
-            coverage_loss = torch.minimum(combined.weights, state.coverage).sum(2)
-        return Outputs(values, combined.weights, gate, coverage_loss), combined.state
+        if coverage is not None and combined.weights is not None:
+            coverage_loss = torch.minimum(combined.weights, coverage).sum(2)
+        return Outputs(values, combined.weights, gate, coverage_loss)
 
     def unroll(self, memory: Memory, state: DecoderState, tokens: Int[Tensor, "B T"],
                own: Bool[Tensor, "B T"] | None = None, choose: Choose | None = None) -> Outputs:
@@ -168,8 +173,8 @@ class RecurrentDecoder(nn.Module):
         if own is None or choose is None:
             if not self._is_sequential():
                 return self._unroll_at_once(memory, state, tokens)
-            if self.use_kernel and input_feeding.serves(self):
-                return input_feeding.unroll(self, memory, state, tokens)
+            if self.use_kernel and input_feeding.serves(self.context, self.recurrent):
+                return self._unroll_fused(memory, state, tokens)
         return self.unroll_stepwise(memory, state, tokens, own, choose)
 
     def unroll_stepwise(self, memory: Memory, state: DecoderState, tokens: Int[Tensor, "B T"],
@@ -187,6 +192,15 @@ class RecurrentDecoder(nn.Module):
             outputs, state = self._advance(memory, state, now, now_projected)
             steps.append(outputs)
         return Outputs.join(steps)
+
+    def _unroll_fused(self, memory: Memory, state: DecoderState, tokens: Int[Tensor, "B T"]) -> Outputs:
+        """The kernel with the hand-written backward pass."""
+        embedded = self.embed(tokens.t())
+        start = input_feeding.Start(
+            state.hidden[:, 0], None if state.cell is None else state.cell[:, 0],
+            None if state.context.feed is None else state.context.feed[:, 0])
+        combined, hidden = input_feeding.unroll(self.context, self.recurrent, memory, start, embedded)
+        return self._finish(combined, hidden, embedded.transpose(0, 1))
 
     def _is_sequential(self) -> bool:
         """Whether a step needs more of the previous step than the cells' states, as the whole-sequence call has them.
