@@ -1,6 +1,7 @@
 """Tiny models of every kind, for tests of the networks and of what stands on them: six letters, states of six numbers.
 
-Weights are drawn wide and biases are not zero, so that no part of a model is idle and no two answers are nearly alike.
+Weights are drawn wide and biases are not zero, so that no part of a model is idle and no two answers are nearly alike;
+models that can copy mostly do.
 """
 
 from __future__ import annotations
@@ -130,12 +131,15 @@ class Tiny(NamedTuple):
 
 def tiny(values: Mapping[str, Any] | None = None, *, seed: int = 1, dtype: torch.dtype = torch.float32,
          training: Sequence[Record] = TRAINING, **options: Any) -> Tiny:
-    """A model of a configuration, or of the options of `settings`, with every weight drawn by `randomise`."""
+    """A model of a configuration, or of the options of `settings`; see the head of this file for its weights."""
     config = config_of(settings(**options) if values is None else values)
     head = Head.fit(config.head, training, copying=config.decoder.copy_source)
     source = Source.fit(config.source, training, head.tokenizer if config.head.share_vocabulary else None)
     model = build_model(config, source, head, seed=seed).to(dtype)
-    randomise(model, seed)
+    randomise(model, seed, spread=0.7)
+    if config.decoder.copy_source:
+        with torch.no_grad():
+            model.head.decoder.copy_gate.bias.fill_(-1.0)  # type: ignore[union-attr, operator]
     return Tiny(config, source, head, model)
 
 

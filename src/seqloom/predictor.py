@@ -65,7 +65,8 @@ class Predictor:
         """The decoding defaults with these changes, checked."""
         from seqloom.config.loading import change_decoding
 
-        return change_decoding(self.decoding, changes) if changes else self.decoding
+        attention = self.run is None or self.run.config.decoder.context in ("attention", "in_step")
+        return change_decoding(self.decoding, changes, attention=attention) if changes else self.decoding
 
     def score(self, inputs: Sequence[Input], targets: Sequence[str], *, attention: bool = False) -> list[Prediction]:
         """Log-probability of each given target for its input; one Prediction for each pair."""
@@ -161,7 +162,8 @@ class Predictor:
 
     def _with_alternatives(self, best: Prediction, ids: Any, item: Item, alternatives: int) -> Prediction:
         scored = self.head.score(self.engine, [item], [ids], lines=np.zeros(1, np.int64), candidates=alternatives)[0]
-        return replace(best, alternatives=self._alternative_tokens(scored, item))
+        # Scoring ends with </s>, an answer that was cut does not.
+        return replace(best, alternatives=self._alternative_tokens(scored, item)[: len(best.token_scores)])
 
     def _alternative_tokens(self, scored: Any, item: Item) -> list[list[tuple[str, float]]]:
         own = self.head.copied_tokens(item)

@@ -216,16 +216,16 @@ def test_answers_do_not_depend_on_the_batch(case: Case) -> None:
 
 @all_pairs
 def test_search_reports_the_score_that_scoring_gives(case: Case) -> None:
-    """The teacher-forced loss of the answers is what the search said they cost."""
-    task = built(name_of(case))
-    predictor = task.predictor()
-    answers = predictor.predict([trial.fields for trial in TRIALS], beam_size=2, max_length=5)  # type: ignore[list-item]
-    finished = [(trial, answer) for trial, answer in zip(TRIALS, answers, strict=True)
-                if answer.stopped == "end" and answer.tokens and "<unk>" not in answer.tokens]
-    scored = predictor.score([trial.fields for trial, _ in finished],  # type: ignore[misc]
-                             [answer.text for _, answer in finished])
-    for (_, answer), again in zip(finished, scored, strict=True):
+    """Every answer of a beam that ended, read again as a given target, costs what the search said."""
+    predictor = built(name_of(case)).predictor()
+    inputs: Any = [trial.fields for trial in TRIALS]
+    answers = predictor.predict(inputs, beam_size=6, n_best=6, max_length=4)
+    ended = [(given, answer) for given, best in zip(inputs, answers, strict=True) for answer in best.n_best
+             if answer.stopped == "end" and answer.tokens and "<unk>" not in answer.tokens]
+    scored = predictor.score([given for given, _ in ended], [answer.text for _, answer in ended])
+    for (_, answer), again in zip(ended, scored, strict=True):
         assert again.score == pytest.approx(answer.score, **SCORE)
+        assert again.token_scores == pytest.approx(answer.token_scores, **SCORE)
 
 
 # --- the full product ------------------------------------------------------------------------------------------------
