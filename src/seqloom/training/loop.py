@@ -65,13 +65,19 @@ class Trainer:
 
     # --- the loop ---
 
-    def run(self) -> Progress:
-        """Train until a limit, no improvement, or a signal. Raises Interrupted after saving on a signal."""
+    def run(self, signals: StopSignals | None = None) -> Progress:
+        """Train until a limit, no improvement, or a signal; `signals` may be in use already.
+
+        Raises Interrupted after saving on a signal, TrainingError when it cannot go on.
+        """
+        if signals is None:
+            with StopSignals("") as own:
+                return self.run(own)
+        signals.wait(self.folder)
         random_state = torch.get_rng_state()
-        self.events = Events(self.folder, enabled=self.options.tensorboard, step=self.progress.step)
         try:
-            with StopSignals(self.folder) as signals:
-                self._train(signals)
+            self.events = Events(self.folder, enabled=self.options.tensorboard, step=self.progress.step)
+            self._train(signals)
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise

@@ -64,17 +64,18 @@ def train_run(config: Config, out: str | Path | None, *, overwrite: bool = False
         check_tensorboard()
     set_threads(config)
     place = nullcontext(Path(out)) if made and out else new_run_folder(out, config.preset, overwrite=overwrite)
-    with place as folder, StopSignals(folder, at_once=True):
-        write_config(folder, config)
-        reporter.say(f"run folder: {folder}")
-        data = prepare(config, folder, reporter, run=start_from)
-        write_description(folder, config, data.source, data.head)
-        write_json(folder / REPORT, data.report.to_json())
-        start = None if start_from is None else tensors_of(start_from.weights())
-        trainer = Trainer(config, data, folder, reporter, start=start)
-    _announce(trainer, data, reporter)
-    trainer.run()
-    return _finish(trainer, folder, reporter)
+    with StopSignals("training has not begun, and nothing is kept") as signals:
+        with place as folder:
+            write_config(folder, config)
+            reporter.say(f"run folder: {folder}")
+            data = prepare(config, folder, reporter, run=start_from)
+            write_description(folder, config, data.source, data.head)
+            write_json(folder / REPORT, data.report.to_json())
+            start = None if start_from is None else tensors_of(start_from.weights())
+            trainer = Trainer(config, data, folder, reporter, start=start)
+            _announce(trainer, data, reporter)
+        trainer.run(signals)
+        return _finish(trainer, folder, reporter, signals)
 
 
 def resume_run(folder: str | Path, config: Config | None = None, *, reporter: Reporter | None = None) -> Path:
@@ -92,15 +93,15 @@ def resume_run(folder: str | Path, config: Config | None = None, *, reporter: Re
         check_tensorboard()
     set_threads(run.config)
     weights, tensors, numbers = read_checkpoint(run.folder, "last")
-    with StopSignals(run.folder, at_once=True):
+    with StopSignals("training has not gone on, and the run is as it was") as signals:
         data = _same_data(run, numbers, reporter)
         trainer = Trainer(run.config, data, run.folder, reporter, start=weights)
-    trainer.resume(tensors, numbers)
-    write_config(run.folder, run.config)
-    _announce(trainer, data, reporter)
-    reporter.say(f"going on from step {trainer.progress.step:,}, epoch {trainer.progress.epoch + 1}")
-    trainer.run()
-    return _finish(trainer, run.folder, reporter)
+        trainer.resume(tensors, numbers)
+        write_config(run.folder, run.config)
+        _announce(trainer, data, reporter)
+        reporter.say(f"going on from step {trainer.progress.step:,}, epoch {trainer.progress.epoch + 1}")
+        trainer.run(signals)
+        return _finish(trainer, run.folder, reporter, signals)
 
 
 def _same_data(run: Run, numbers: dict[str, Any], reporter: Reporter) -> Prepared:
@@ -125,6 +126,18 @@ def plan_run(config: Config, reporter: Reporter) -> None:
         data = prepare(config, Path(folder), reporter)
         _announce(Trainer(config, data, Path(folder), reporter), data, reporter)
     reporter.finish()
+
+
+def _check_files(config: Config, out: str | Path | None, start_from: Run | None) -> None:
+    """Raise DataError for a file that is not there, UsageError for one that an overwritten run folder would take
+    away: before the folder is made."""
+    paths = [Path(path) for corpus in [*config.data.train, *config.data.valid]
+             for path in (corpus.path, corpus.source, corpus.target) if path is not None]
+    for path in paths:
+        open_file(path).close()
+    for path in [*paths, *([] if start_from is None else [start_from.folder])]:
+        if out is not None and path.resolve().is_relative_to(Path(out).resolve()):
+            raise UsageError(f"{path} lies in the run folder that is to be written", fix="choose another --out")
 
 
 def set_threads(config: Config) -> None:
@@ -179,8 +192,9 @@ def _announce(trainer: Trainer, data: Prepared, reporter: Reporter) -> None:
                  f"({100 * waste.total:.1f} % padding), at most {options.epochs} epochs; best by {data.metric}")
 
 
-def _finish(trainer: Trainer, folder: Path, reporter: Reporter) -> Path:
+def _finish(trainer: Trainer, folder: Path, reporter: Reporter, signals: StopSignals) -> Path:
     """Best weights, a last evaluation with the run's own decoding options, and the card."""
+    signals.stop("the model is trained, its last evaluation and its README.md are missing", folder)
     shutil.rmtree(folder / "cache", ignore_errors=True)
     progress, data = trainer.progress, trainer.data
     if progress.best is None:

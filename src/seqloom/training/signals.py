@@ -14,15 +14,27 @@ from seqloom.errors import Interrupted
 
 
 class StopSignals:
-    """Context in which SIGINT and SIGTERM set `received`; a second one raises Interrupted where it comes.
+    """Context that decides what SIGINT and SIGTERM do: `stop` raises Interrupted where they come, `wait` only notes
+    the first one in `received`.
 
-    With `at_once` the first one does. Does nothing outside the main thread, where Python hands out no signals.
+    Does nothing outside the main thread, where Python hands out no signals.
     """
 
-    def __init__(self, folder: Path, *, at_once: bool = False) -> None:
-        self.folder, self.at_once = folder, at_once
+    def __init__(self, result: str) -> None:
+        """result: what is left when a signal comes, for the message."""
         self.received = 0
+        self.waiting = False
+        self.result, self.command = result, ""
         self.previous: dict[int, Any] = {}
+
+    def stop(self, result: str, folder: Path) -> None:
+        """From now on a signal stops at once."""
+        self.waiting, self.result, self.command = False, result, resume_command(folder)
+
+    def wait(self, folder: Path) -> None:
+        """From now on the first signal is noted, for `interruption` to be raised when all is saved."""
+        self.waiting, self.command = True, resume_command(folder)
+        self.result = f"everything up to the last update is saved in {folder}"
 
     def __enter__(self) -> StopSignals:
         if threading.current_thread() is threading.main_thread():
@@ -35,20 +47,19 @@ class StopSignals:
             signal.signal(number, handler)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        before, self.received = self.received, number
-        if self.at_once:
-            raise self._error("stopped by", "training has not begun, so nothing is kept", "")
-        if before:
-            raise self._error("stopped at once by a second", f"{self.folder} is as it was saved last", self._command())
+        second, self.received = bool(self.received), number
+        if second:
+            self.result = "what was saved last is whole"
+        if second or not self.waiting:
+            raise self.interruption("a second " if second else "")
 
-    def interruption(self) -> Interrupted:
-        """What to raise once everything is saved."""
-        return self._error("stopped by", f"everything up to the last update is saved in {self.folder}", self._command())
-
-    def _command(self) -> str:
-        return f"go on with: seqloom train --resume --out {shlex.quote(str(self.folder))}"
-
-    def _error(self, how: str, result: str, fix: str) -> Interrupted:
-        error = Interrupted(f"{how} {signal.Signals(self.received).name}: {result}", fix=fix)
+    def interruption(self, which: str = "") -> Interrupted:
+        """What to raise."""
+        error = Interrupted(f"stopped by {which}{signal.Signals(self.received).name}: {self.result}", fix=self.command)
         error.exit_code = 128 + self.received
         return error
+
+
+def resume_command(folder: Path) -> str:
+    """How to go on with a run, for people."""
+    return f"go on with: seqloom train --resume --out {shlex.quote(str(folder))}"
