@@ -14,10 +14,14 @@ MEMORY, STATE, NEXT = "memory.", "state.", "next."
 
 
 class OnnxState(NamedTuple):
-    """memory: arrays, one row per sentence; decoder: values of the runtime, one row per hypothesis; width: hypotheses
-    of one sentence there; first: [B] the sentence's number there, so that `keep` need not copy the state.
+    """What goes from step to step, as values of the runtime.
+
+    positions: of the memory, without one that was added; memory: one row per sentence; decoder: one row per
+    hypothesis; width: hypotheses of one sentence there; first: [B] the sentence's number there, so that `keep` need
+    not copy the state.
     """
 
+    positions: int
     memory: dict[str, Any]
     decoder: dict[str, Any]
     width: int
@@ -79,6 +83,11 @@ class OnnxEngine:
 
     def _encode(self, source: Padded, names: list[str]) -> list[Any]:
         given = {**source.fields, "lengths": source.lengths}
+        # An even number of positions: the runtime sums an odd last one, or three, in another order than it would with
+        # padding behind it, and answers would depend on their neighbours in the last bit.
+        if _positions(source) % 2:
+            for name in ["features"] if "features" in given else [name for name in ("main", "copy") if name in given]:
+                given[name] = np.pad(given[name], ((0, 0), (0, 1)))
         feeds = {name: _value(_whole(given[name])) for name in self._source_names}
         found: list[Any] = self._encoder.run_with_ort_values(names, feeds)
         return found
@@ -90,7 +99,7 @@ class OnnxEngine:
         count = len(self._memory_names)
         memory = dict(zip(self._memory_names, found[:count], strict=True))
         decoder = dict(zip(self._state_names, found[count:], strict=True))
-        return OnnxState(memory, decoder, 1, np.arange(source.size))
+        return OnnxState(_positions(source), memory, decoder, 1, np.arange(source.size))
 
     def step(self, state: OnnxState, tokens: Ints, parents: Ints, candidates: int | None, *,
              wanted: Ints | None = None, weights: bool = False) -> tuple[Step, OnnxState]:
@@ -108,11 +117,13 @@ class OnnxEngine:
             names.append("weights")
         found = self._step.run_with_ort_values([*names, *self._next_names], feeds)
         given = {name: value.numpy() for name, value in zip(names, found, strict=False)}
-        after = OnnxState(state.memory, dict(zip(self._state_names, found[len(names):], strict=True)), K, np.arange(B))
+        decoder = dict(zip(self._state_names, found[len(names):], strict=True))
+        after = OnnxState(state.positions, state.memory, decoder, K, np.arange(B))
         scores = given["dense"] if candidates is None else given["scores"]
         best = None if candidates is None else given["best"].reshape(B, K, -1)
         picked = None if wanted is None else given["wanted_scores"].reshape(B, K, -1)
-        return Step(scores.reshape(B, K, -1), best, picked, given.get("weights")), after
+        shown = given["weights"][:, :, : state.positions] if "weights" in given else None
+        return Step(scores.reshape(B, K, -1), best, picked, shown), after
 
     def keep(self, state: OnnxState, sentences: Ints) -> OnnxState:
         """See types.Engine."""
@@ -123,7 +134,14 @@ class OnnxEngine:
         """The encoder's summary and states as NumPy."""
         summary, states = (value.numpy() for value in self._encode(source, ["summary", self._states_name]))
         lengths = source.lengths + source.fields.get("features_lengths", 0)
+        states = states[:, : _positions(source)]
         return EncodedSource(summary, states, np.arange(states.shape[1]) < lengths[:, None])
+
+
+def _positions(source: Padded) -> int:
+    """Positions of the memory: the source's, then those of features that are encoded apart."""
+    features = source.fields.get("features")
+    return int(source.main.shape[1]) + (0 if features is None else int(features.shape[1]))
 
 
 def _whole(array: Any) -> Ints:

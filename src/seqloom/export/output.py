@@ -35,7 +35,10 @@ def mixture(graph: Graph, given: StepInputs, outputs: Outputs, logits: str, symb
     copy = given.memory["copy"]
     copyable = graph.op("Cast", graph.op("GreaterOrEqual", copy, graph.constant(0, "int64")), to=1)
     weights = graph.op("Mul", outputs.weights, graph.op("Unsqueeze", copyable, graph.ids(1)))
-    total = graph.op("Max", graph.op("ReduceSum", weights, graph.ids(2)), graph.number(TINY))
+    # One after another: ReduceSum would round differently with more padding.
+    sums = graph.op("CumSum", weights, graph.constant(2, "int64"))
+    last = graph.op("Slice", sums, graph.ids(-1), graph.ids(2**31 - 1), graph.ids(2))
+    total = graph.op("Max", last, graph.number(TINY))
     gate = graph.reshape(outputs.copy_gate, given.sizes, 1)
     copied = graph.op("Mul", graph.op("Sub", graph.number(1.0), gate), graph.op("Div", weights, total))
     generated = graph.op("Mul", graph.op("Softmax", graph.reshape(logits, given.sizes, -1), axis=2), gate)

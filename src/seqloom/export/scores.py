@@ -25,8 +25,8 @@ class ExportedScore(NamedTuple):
 
 
 def _turned(graph: Graph, keys: str) -> str:
-    """Keys [B S H] as [B H S], which the product with queries reads in order."""
-    return graph.op("Transpose", keys, perm=[0, 2, 1])
+    """Keys [B S H] as [B 1 H S], which a product with one query reads in order."""
+    return graph.op("Unsqueeze", graph.op("Transpose", keys, perm=[0, 2, 1]), graph.ids(1))
 
 
 def dot_keys(graph: Graph, values: str, config: AttentionConfig, weights: Weights) -> str:
@@ -46,8 +46,14 @@ def general_keys(graph: Graph, values: str, config: AttentionConfig, weights: We
 
 
 def product_scores(graph: Graph, query: str, sizes: str, keys: str, config: AttentionConfig, weights: Weights) -> str:
-    """Inner products of queries and keys [B H S]."""
-    return graph.op("MatMul", graph.reshape(query, sizes, -1), keys)
+    """Inner products of queries and keys [B 1 H S].
+
+    Each query is a product of its own, [1 H] · [H S]: with several rows the runtime cuts H into pieces whose size
+    depends on S, and the rounding of a score would depend on how much padding the neighbours bring. With one sentence
+    it would make them one product after all, were it not for the further axis in front of the keys.
+    """
+    product = graph.op("MatMul", graph.reshape(query, sizes, 1, -1), graph.op("Unsqueeze", keys, graph.ids(0)))
+    return graph.op("Squeeze", product, graph.ids(0, 3))
 
 
 def concat_keys(graph: Graph, values: str, config: AttentionConfig, weights: Weights) -> str:
@@ -67,7 +73,7 @@ def concat_scores(graph: Graph, query: str, sizes: str, keys: str, config: Atten
 
 
 def _turned_shape(weights: Weights, query_size: int) -> list[str | int]:
-    return ["B", query_size, "S"]
+    return ["B", 1, query_size, "S"]
 
 
 def _concat_shape(weights: Weights, query_size: int) -> list[str | int]:
