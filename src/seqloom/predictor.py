@@ -16,11 +16,12 @@ import numpy as np
 
 from seqloom.config.sections import DecodingConfig
 from seqloom.data.batching import group_by_budget
-from seqloom.errors import DataError, UsageError
+from seqloom.errors import DataError, MissingExtraError, RunFolderError, UsageError
 from seqloom.run import Run, open_run
 from seqloom.sources.text import inputs_of
 from seqloom.types import BadRecord, Item, Prediction, Record
 
+ENGINES = ("auto", "onnx", "onnx-int8", "torch")
 WINDOW = 10_000  # inputs read, sorted and answered together
 Input = str | Mapping[str, str]
 
@@ -219,15 +220,41 @@ def load_predictor(folder: str | Path, *, engine: str = "auto", device: str = "a
 
 
 def open_engine(run: Run, engine: str, device: str, threads: int | None) -> Any:
-    """The engine that runs this run's model. Only torch for now."""
-    if engine not in ("auto", "torch"):
-        raise UsageError(f"unknown engine '{engine}'", fix="use --engine auto or torch")
-    from seqloom.errors import MissingExtraError
+    """The engine that runs this run's model.
 
+    auto: the exported graphs where the run has them (fp32 before int8) and no GPU is asked for, torch otherwise; onnx,
+    onnx-int8, torch: that one. Raises UsageError for another name, RunFolderError for an export that is damaged,
+    outdated or missing, MissingExtraError where only torch could run the model and it is not installed.
+    """
+    if engine not in ENGINES:
+        raise UsageError(f"unknown engine '{engine}'", fix=f"use --engine {', '.join(ENGINES[:-1])} or {ENGINES[-1]}")
+    if engine == "torch" or (engine == "auto" and device not in ("auto", "cpu")):
+        return torch_engine(run, device, threads)
+    from seqloom.engines import artifacts
+
+    manifest = artifacts.read_manifest(run)
+    stale = manifest is not None and artifacts.is_stale(run, manifest)
+    if engine == "auto" and (manifest is None or stale):
+        return torch_engine(run, device, threads)
+    found = [] if manifest is None else artifacts.exported_precisions(manifest)
+    precision = "int8" if engine == "onnx-int8" or found == ["int8"] else "fp32"
+    option = " --int8" if precision == "int8" else ""
+    if manifest is None or stale or precision not in found:
+        reason = "the weights have changed since its export" if stale else f"it has no {precision} export"
+        raise RunFolderError(f"{run.folder} cannot run in engine {engine}: {reason}",
+                             fix=f"seqloom export {run.folder}{option}")
+    from seqloom.engines.onnx import OnnxEngine
+
+    return OnnxEngine(*artifacts.read_models(run, manifest, precision), threads=threads, name=f"onnx {precision}")
+
+
+def torch_engine(run: Run, device: str, threads: int | None) -> Any:
+    """The run's weights in torch. Raises MissingExtraError where torch is not installed."""
     try:
         import torch
     except ImportError:
-        raise MissingExtraError("torch", "train", "running a model") from None
+        raise MissingExtraError(
+            "torch", "train", f"{run.folder} has no ONNX export that could be used, and running a model") from None
     from seqloom.engines.torch import TorchEngine, choose_device
     from seqloom.model import build_model, load_weights
     from seqloom.run import WEIGHTS

@@ -1,0 +1,124 @@
+"""The folder onnx/ of a run: which files it has, and whether they are what was exported. NumPy-free and quick.
+
+manifest.json   format_version, the weights' checksum, sizes of both sides, and for each precision its two files
+encoder.onnx    step.onnx          fp32
+encoder.int8.onnx    step.int8.onnx
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from seqloom.data.storage import atomic_file, read_json, write_json
+from seqloom.errors import RunFolderError
+from seqloom.run import WEIGHTS, Run
+
+FOLDER = "onnx"
+MANIFEST = "manifest.json"
+ARTIFACT_VERSION = 1
+PRECISIONS = ("fp32", "int8")
+GRAPHS = ("encoder", "step")
+SIZE_LIMIT = 2**31  # bytes; a model of ONNX cannot be larger
+EXPORT_AGAIN = "make it again: seqloom export {folder}"
+
+
+class Models(NamedTuple):
+    """Both graphs of a model, serialised."""
+
+    encoder: bytes
+    step: bytes
+
+
+def checksum(content: bytes) -> str:
+    """SHA-256 in hexadecimal."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def sizes_of(run: Run) -> dict[str, int]:
+    """Number of symbols of each side: graphs of other sizes belong to another run."""
+    return {"source": int(run.source.tokenizer.size), "target": int(run.head.tokenizer.size)}
+
+
+def file_name(graph: str, precision: str) -> str:
+    """encoder.onnx, step.int8.onnx."""
+    return f"{graph}.onnx" if precision == "fp32" else f"{graph}.{precision}.onnx"
+
+
+def write_models(folder: Path, models: dict[str, Models], description: dict[str, Any]) -> None:
+    """Write graphs, and the manifest last: without it the folder counts as not exported. Raises UsageError."""
+    target = folder / FOLDER
+    (target / MANIFEST).unlink(missing_ok=True)
+    files: dict[str, Any] = {}
+    for precision, pair in models.items():
+        files[precision] = {}
+        for graph, content in zip(GRAPHS, pair, strict=True):
+            name = file_name(graph, precision)
+            with atomic_file(target / name, "wb") as file:
+                file.write(content)
+            files[precision][graph] = {"file": name, "bytes": len(content), "sha256": checksum(content)}
+    write_json(target / MANIFEST, {"format_version": ARTIFACT_VERSION, **description, "models": files})
+
+
+def weights_checksum(folder: Path) -> str:
+    """Checksum of model.safetensors, or "" where there is none."""
+    path = folder / WEIGHTS
+    if not path.is_file():
+        return ""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def read_manifest(run: Run) -> dict[str, Any] | None:
+    """The manifest, or None where the run has no export. Raises RunFolderError when it is damaged or of another time.
+    """
+    path = run.folder / FOLDER / MANIFEST
+    if not path.is_file():
+        return None
+    manifest = read_json(path, "format_version", "models", "symbols", "weights_sha256")
+    again = EXPORT_AGAIN.format(folder=run.folder)
+    if manifest["format_version"] != ARTIFACT_VERSION:
+        raise RunFolderError(f"format_version is {manifest['format_version']!r}, this seqloom reads {ARTIFACT_VERSION}",
+                             where=str(path), fix=f"{again}, or install the version of seqloom that wrote it")
+    if manifest["symbols"] != sizes_of(run):
+        raise RunFolderError(f"exported for {manifest['symbols']} symbols, but the tokenizers have {sizes_of(run)}",
+                             where=str(path), fix=f"files of two runs are mixed: copy the folder again, or {again}")
+    return manifest
+
+
+def is_stale(run: Run, manifest: dict[str, Any]) -> bool:
+    """Whether the run's weights have changed since the export."""
+    now = weights_checksum(run.folder)
+    return bool(now) and now != manifest["weights_sha256"]
+
+
+def exported_precisions(manifest: dict[str, Any]) -> list[str]:
+    """Precisions that were exported, the default first."""
+    return [precision for precision in PRECISIONS if precision in manifest["models"]]
+
+
+def read_models(run: Run, manifest: dict[str, Any], precision: str) -> Models:
+    """Both graphs, checked against the manifest before anything reads them. Raises RunFolderError."""
+    return Models(*(_read_checked(run, manifest["models"][precision], graph) for graph in GRAPHS))
+
+
+def _read_checked(run: Run, files: dict[str, Any], graph: str) -> bytes:
+    again = EXPORT_AGAIN.format(folder=run.folder)
+    try:
+        entry = files[graph]
+        name, size, expected = str(entry["file"]), int(entry["bytes"]), str(entry["sha256"])
+    except (KeyError, TypeError, ValueError):
+        raise RunFolderError(f"says nothing usable about {graph}", where=str(run.folder / FOLDER / MANIFEST),
+                             fix=f"copy the run folder again, or {again}") from None
+    path = run.folder / FOLDER / Path(name).name
+    if not path.is_file():
+        raise RunFolderError("the file is missing", where=str(path), fix=f"copy the whole run folder, or {again}")
+    if path.stat().st_size != size or size > SIZE_LIMIT:
+        raise RunFolderError(f"{path.stat().st_size:,} bytes, expected {size:,}", where=str(path),
+                             fix=f"the file is truncated or damaged: copy the run folder again, or {again}")
+    content = path.read_bytes()
+    if checksum(content) != expected:
+        raise RunFolderError("the checksum is not the one of the export: the file was damaged or changed",
+                             where=str(path), fix=f"copy the run folder again, or {again}")
+    return content

@@ -1,0 +1,159 @@
+"""Does an export answer as the model does? Compared on real inputs, through the same Predictor.
+
+The reference is the torch engine; where torch is not installed int8 is compared with fp32, and fp32 with nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from seqloom.config.sections import CorpusConfig
+from seqloom.data.files import read_records
+from seqloom.engines.artifacts import read_manifest, read_models
+from seqloom.engines.onnx import OnnxEngine
+from seqloom.errors import DataError, SeqloomError
+from seqloom.metrics import evaluate_outputs
+from seqloom.predictor import Predictor, torch_engine
+from seqloom.run import Run
+from seqloom.types import Prediction, Record
+
+# fp32: log-probabilities of one token may differ by this; an answer may differ where both are as good to this.
+FP32_BOUND = 1e-3
+# int8: how much worse a metric may be, in points of its own scale, and how many answers may change without a metric.
+INT8_BOUNDS = {"bleu": 0.5, "exact_match": 0.01}
+INT8_CHANGED = 0.2
+# One answer more or less is no sign of anything: with few inputs the bound is this many of them.
+FEWEST_WORSE = 2
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Parity:
+    """count inputs; changed: answers that differ; largest: difference of a token's log-probability; metrics by name:
+    (reference, export), where the inputs have targets.
+    """
+
+    precision: str
+    reference: str
+    count: int
+    changed: int
+    ties: int
+    largest: float
+    metrics: dict[str, tuple[float, float]] = field(default_factory=dict)
+
+    def lines(self) -> list[str]:
+        """What it says to people."""
+        share = f"{self.changed} of {self.count} answers differ ({100 * self.changed / max(self.count, 1):.1f} %)"
+        if self.ties:
+            share += f", {self.ties} of them between answers that are equally good"
+        found = [f"{self.precision} against {self.reference}: {share}; largest difference of a token's "
+                 f"log-probability {self.largest:.2g}"]
+        found += [f"{self.precision}: {name} {after:.4g}, {self.reference} {before:.4g}"
+                  for name, (before, after) in self.metrics.items()]
+        return found
+
+    def problem(self) -> str:
+        """Why the export is not good enough, or ""."""
+        if self.precision == "fp32":
+            if self.changed > self.ties:
+                return f"{self.changed - self.ties} of {self.count} answers differ from {self.reference}, expected none"
+            if self.largest > FP32_BOUND:
+                return f"log-probabilities differ by {self.largest:.2g}, expected at most {FP32_BOUND:g}"
+            return ""
+        for name, (before, after) in self.metrics.items():
+            scale = 1.0 if name == "exact_match" else 100.0
+            bound = max(INT8_BOUNDS[name], FEWEST_WORSE * scale / max(self.count, 1))
+            if before - after > bound:
+                return f"{name} falls from {before:.4g} to {after:.4g}, expected at most {bound:.2g} less"
+        if not self.metrics and self.changed > max(INT8_CHANGED * self.count, FEWEST_WORSE):
+            return f"{self.changed} of {self.count} answers change, expected at most {100 * INT8_CHANGED:g} %"
+        return ""
+
+
+def check_parity(run: Run, exported: Run, precisions: Sequence[str], data: Sequence[CorpusConfig] | None, limit: int,
+                 say: Say) -> list[Parity]:
+    """Compare each precision of `exported` with the model of `run`. Raises SeqloomError when one is not good enough."""
+    manifest = read_manifest(exported)
+    assert manifest is not None
+    engines = {precision: OnnxEngine(*read_models(exported, manifest, precision), name=f"onnx {precision}")
+               for precision in precisions}
+    reference: Any = torch_engine(run, "cpu", None) if find_spec("torch") is not None else engines.get("fp32")
+    if reference is None:
+        say("not compared: torch is not installed")
+        return []
+    records = list(islice(_records(run, data, say), limit))
+    found = []
+    for precision, engine in engines.items():
+        if engine is reference:
+            say(f"{precision} not compared: torch is not installed")
+            continue
+        parity = compare(run, reference, engine, records, precision)
+        for line in parity.lines():
+            say(line)
+        if problem := parity.problem():
+            raise SeqloomError(f"the {precision} export does not answer as the model does: {problem}",
+                               fix="use --engine torch for this run" + (
+                                   ", or export without --int8" if precision == "int8" else
+                                   ", and report this: it is a fault of seqloom"))
+        found.append(parity)
+    return found
+
+
+def _records(run: Run, data: Sequence[CorpusConfig] | None, say: Say) -> Iterator[Record]:
+    """Real inputs: given ones, validation data, training data; made-up ones where no file is there any more."""
+    config = run.config.data
+    choices = ((data, "the given files"), (config.valid, "validation data"), (config.train, "training data"))
+    for corpora, name in choices:
+        if not corpora or (corpora is not data and not all(_is_there(corpus) for corpus in corpora)):
+            continue
+        say(f"comparing on {name}")
+        roles = [*run.source.roles, "target"]
+        columns = {**run.source.columns, **(config.columns or {})}
+        yield from (record for record in read_records(corpora, columns, roles) if isinstance(record, Record))
+        return
+    say("comparing on made-up inputs: the run's data is not there any more; --data FILE gives others")
+    symbols = run.source.tokenizer.symbols
+    draw = np.random.default_rng(1)
+    for number in range(100):
+        picked = [symbols[index] for index in draw.integers(0, len(symbols), draw.integers(1, 20))]
+        text = run.source.tokenizer.decode(picked)
+        yield Record({role: text if role == "source" else "" for role in run.source.roles}, "<made up>", number + 1)
+
+
+def _is_there(corpus: CorpusConfig) -> bool:
+    return all(Path(path).is_file() for path in (corpus.path, corpus.source, corpus.target) if path)
+
+
+def compare(run: Run, reference: Any, engine: Any, records: Sequence[Record], precision: str) -> Parity:
+    """Answers of two engines to the same records, and their scores of the reference's answers."""
+    if not records:
+        raise DataError("no usable input to compare on", fix="give a file with --data")
+    before, after = (Predictor(run.source, run.head, one, run.config.decoding, run) for one in (reference, engine))
+    expected, given = (list(predictor.predict_records(records)) for predictor in (before, after))
+    targets = [Record({**record.fields, "target": prediction.text}, record.path, record.line)
+               for record, prediction in zip(records, expected, strict=True) if prediction.text]
+    scored = [list(predictor.score_records(targets)) for predictor in (before, after)]
+    largest = max((float(np.abs(one.token_scores - other.token_scores).max())
+                   for one, other in zip(*scored, strict=True) if len(one.token_scores)), default=0.0)
+    changed = [(one, other) for one, other in zip(expected, given, strict=True) if one.tokens != other.tokens]
+    ties = sum(abs(one.ranking_score - other.ranking_score) <= FP32_BOUND / 10 for one, other in changed)
+    return Parity(precision, reference.name, len(records), len(changed), ties, largest,
+                  _metrics(run, records, expected, given))
+
+
+def _metrics(run: Run, records: Sequence[Record], expected: Sequence[Prediction],
+             given: Sequence[Prediction]) -> dict[str, tuple[float, float]]:
+    if not all(record.fields.get("target") for record in records):
+        return {}
+    names = [name for name in INT8_BOUNDS if name == "exact_match" or not run.head.is_character_level]
+    references = [record.texts("target") for record in records]
+    before, after = (evaluate_outputs([one.text for one in answers], references, names) for answers in (expected, given))
+    return {name: (float(before[name]), float(after[name])) for name in names}
