@@ -161,7 +161,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def release_memory(device: torch.device) -> None:
-    """Give back what a failed attempt held."""
-    gc.collect()
+    """Give back to a GPU's driver what a failed attempt held; on a CPU all of it went with the last reference."""
     if device.type == "cuda":
+        gc.collect()
         torch.cuda.empty_cache()

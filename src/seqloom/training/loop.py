@@ -212,7 +212,8 @@ class Trainer:
             row = {**self._training_row(), **validate(self.model, self.data, self.config, self.reporter)}
             loss = row["valid_loss"]
             value = loss if self.data.metric == "loss" else float(row[self.data.metric])
-            row["best"] = math.isfinite(value) and math.isfinite(loss) and self._is_better(value, loss)
+            finite = math.isfinite(value) and math.isfinite(loss)
+            row["best"] = finite and self._is_better(value, loss)
             if row["best"]:
                 progress.best, progress.best_loss, progress.best_step = value, loss, progress.step
                 weights = stored_weights(self.model)
@@ -229,9 +230,19 @@ class Trainer:
             progress.forcing_off = True
         progress.validations += 1
         progress.begin_interval()
-        if math.isfinite(loss):
+        if finite:
             self.guard.remember()
+        else:
+            self._undo_interval()
         self.save()
+
+    def _undo_interval(self) -> None:
+        """The model has diverged, which only the validation found."""
+        self.guard.go_back()
+        self.progress.rate.halvings += 1
+        self.reporter.say(f"warning: the validation at step {self.progress.step:,} is not finite; weights go back to "
+                          "the last good state, the learning rate is halved to "
+                          f"{self.schedule.at(self.progress.step + 1):.3g}")
 
     def _is_better(self, value: float, loss: float) -> bool:
         """By the metric; of equals, as at the start when nothing is right yet, by the loss."""

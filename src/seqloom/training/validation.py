@@ -5,6 +5,7 @@ The difference between the two token accuracies is what teacher forcing hides (e
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,6 +14,7 @@ import torch
 from seqloom.config.sections import Config
 from seqloom.data.batching import pad
 from seqloom.engines.torch import TorchEngine, to_tensors
+from seqloom.errors import SeqloomError
 from seqloom.metrics import METRICS, degeneration_rates, evaluate_outputs
 from seqloom.model import Model
 from seqloom.predictor import Predictor
@@ -26,8 +28,25 @@ LOWER_IS_BETTER = ("loss", *(name for name, metric in METRICS.items() if metric.
 
 
 def validate(model: Model, data: Prepared, config: Config, reporter: Reporter) -> dict[str, Any]:
-    """One row for metrics.jsonl: loss and token accuracy with gold history, metrics free-running and greedy."""
+    """One row for metrics.jsonl: loss and token accuracy with gold history, metrics free-running and greedy.
+
+    Where the model has diverged, so that there is nothing to measure, what is missing is NaN or not there.
+    """
     row: dict[str, Any] = gold_history(model, data)
+    try:
+        if not math.isfinite(row["valid_loss"]):
+            raise SeqloomError("the validation loss is not finite")
+        row.update(free_running(model, data, config, reporter))
+    except SeqloomError as error:
+        if type(error) is not SeqloomError:  # bad usage, or a signal
+            raise
+        row.update({name: math.nan for name in ("free_token_accuracy", data.metric) if name != "loss"})
+    row["accuracy_gap"] = row["gold_token_accuracy"] - row["free_token_accuracy"]
+    return row
+
+
+def free_running(model: Model, data: Prepared, config: Config, reporter: Reporter) -> dict[str, Any]:
+    """Metrics of what the model writes by itself, greedily. Raises SeqloomError when that is no distribution."""
     greedy = config.decoding.model_copy(update={"strategy": "greedy", "beam_size": 1, "n_best": 1,
                                                 "coverage_penalty": 0.0})
     predictor = Predictor(data.source, data.head, TorchEngine(model), greedy)
@@ -38,13 +57,12 @@ def validate(model: Model, data: Prepared, config: Config, reporter: Reporter) -
     outputs = [prediction.text for prediction in predictions]
     references = [record.texts("target") for record in data.valid_records]
     names = dict.fromkeys([*USUAL_METRICS, *([] if data.metric == "loss" else [data.metric])])
-    row.update(evaluate_outputs(outputs, references, list(names), tokenize=data.bleu_tokenize))
+    row: dict[str, Any] = evaluate_outputs(outputs, references, list(names), tokenize=data.bleu_tokenize)
     row.pop("signature")
     gold_tokens = [target.tokens for _, target in data.valid_items]
     own_tokens = [prediction.tokens for prediction in predictions]
     ended = [prediction.stopped == "end" for prediction in predictions]
     row["free_token_accuracy"] = free_token_accuracy(own_tokens, gold_tokens, ended)
-    row["accuracy_gap"] = row["gold_token_accuracy"] - row["free_token_accuracy"]
     row.update(degeneration_rates(own_tokens, [record.text("source") for record in data.valid_records], gold_tokens))
     return row
 
@@ -81,7 +99,7 @@ def validation_line(row: dict[str, Any], metric: str, best: bool) -> str:
     """One validation as one line."""
     shown = [f"epoch {row['epoch']:.1f}", f"step {row['step']:,}", f"loss {row['train_loss']:.3f}",
              f"valid {row['valid_loss']:.3f}"]
-    if metric in row and metric != "loss":
+    if metric != "loss":
         shown.append(f"{metric} {row[metric]:.4g}")
     shown.append(f"accuracy gold {row['gold_token_accuracy']:.3f} free {row['free_token_accuracy']:.3f}")
     shown.append(f"{row['tokens_per_second']:,.0f} tokens/s")
