@@ -82,7 +82,9 @@ class RecurrentDecoder:
         if self.options.copy_source:
             assert combined.attended is not None
             inputs = graph.join(combined.attended.values, below, embedded, axis=1)
-            gate = graph.op("Sigmoid", linear(graph, inputs, *self.weights.linear(f"{DECODER}.copy_gate")))
+            asked = linear(graph, inputs, *self.weights.linear(f"{DECODER}.copy_gate"))
+            # The runtime's Sigmoid ends at σ(−18): too early for a probability whose logarithm counts.
+            gate = graph.op("Reciprocal", graph.op("Add", graph.op("Exp", graph.op("Neg", asked)), graph.number(1.0)))
         return Outputs(combined.outputs, "" if combined.attended is None else combined.attended.weights, gate)
 
 

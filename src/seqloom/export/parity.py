@@ -155,5 +155,6 @@ def _metrics(run: Run, records: Sequence[Record], expected: Sequence[Prediction]
         return {}
     names = [name for name in INT8_BOUNDS if name == "exact_match" or not run.head.is_character_level]
     references = [record.texts("target") for record in records]
-    before, after = (evaluate_outputs([one.text for one in answers], references, names) for answers in (expected, given))
+    before, after = (evaluate_outputs([one.text for one in answers], references, names)
+                     for answers in (expected, given))
     return {name: (float(before[name]), float(after[name])) for name in names}
