@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from seqloom.config.loading import load_config, update_config
 from seqloom.config.sections import CorpusConfig
 from seqloom.data.report import Report
-from seqloom.errors import UsageError
+from seqloom.errors import MissingExtraError, UsageError
 from seqloom.predictor import Predictor, load_predictor
 from seqloom.progress import Reporter, reporter_for
 from seqloom.run import WEIGHTS, create_run_folder, open_run, write_description, write_weights
@@ -25,7 +25,7 @@ def load(run: str | Path | Sequence[str | Path], *, engine: str = "auto", device
          threads: int | None = None) -> Predictor:
     """Open a run folder; several are an ensemble, which needs equal vocabularies.
 
-    engine: auto or torch. device: auto, cpu, cuda, … threads: CPU threads.
+    engine: auto, onnx, onnx-int8 or torch. device: auto, cpu, cuda, … threads: CPU threads.
     Raises RunFolderError for a missing or damaged folder, UsageError for runs that do not fit together.
     """
     if isinstance(run, (str, Path)):
@@ -54,14 +54,13 @@ def train(*data: str | Path, preset: str | None = None, out: str | Path | None =
     values: the same as a nested mapping. quiet: say nothing on stderr.
     Raises ConfigError, DataError, UsageError before training; TrainingError, Interrupted in it.
     """
-    from seqloom.training.session import train_run
-
     given = with_files(data, valid, values)
     loaded, notes = load_config(config, preset=preset, overrides=overrides, values=given)
     reporter = reporter_for(quiet=quiet)
     for note in notes:
         reporter.say(f"note: {note}")
-    return train_run(loaded, out, overwrite=overwrite, reporter=reporter)
+    folder: Path = training_session().train_run(loaded, out, overwrite=overwrite, reporter=reporter)
+    return folder
 
 
 def resume(run: str | Path, *, overrides: Sequence[str] = (), quiet: bool = True) -> Path:
@@ -69,27 +68,28 @@ def resume(run: str | Path, *, overrides: Sequence[str] = (), quiet: bool = True
 
     Raises RunFolderError without a checkpoint, UsageError for changes that would make another run of it.
     """
-    from seqloom.training.session import resume_run
-
     config = update_config(open_run(run).config, overrides=overrides)[0] if overrides else None
-    return resume_run(run, config, reporter=reporter_for(quiet=quiet))
+    folder: Path = training_session().resume_run(run, config, reporter=reporter_for(quiet=quiet))
+    return folder
 
 
 def finetune(run: str | Path, *data: str | Path, out: str | Path | None = None, valid: Files = (),
-             overrides: Sequence[str] = (), overwrite: bool = False, quiet: bool = True) -> Path:
+             overrides: Sequence[str] = (), values: Mapping[str, Any] | None = None, overwrite: bool = False,
+             quiet: bool = True) -> Path:
     """Train on from a run's weights on new data, into a new run: fresh optimiser, the run's tokenizers and options.
 
-    Symbols that the run does not know are unknown; the report says how many. Raises as `train` does.
+    Symbols that the run does not know are unknown; the report says how many. Arguments, and what is raised, as in
+    `train`; without validation files a part of the new data is held out.
     """
-    from seqloom.training.session import train_run
-
     start = open_run(run)
-    given = with_files(data, valid, {"data": {"train": [], "valid": []}})
+    given = with_files(data, valid, values)
+    given["data"] = {"train": [], "valid": [], **given.get("data", {})}
     config, notes = update_config(start.config, overrides=overrides, values=given)
     reporter = reporter_for(quiet=quiet)
     for note in notes:
         reporter.say(f"note: {note}")
-    return train_run(config, out, overwrite=overwrite, reporter=reporter, start_from=start)
+    folder: Path = training_session().train_run(config, out, overwrite=overwrite, reporter=reporter, start_from=start)
+    return folder
 
 
 def evaluate(run: str | Path | Predictor, *data: str | Path, metrics: Sequence[str] | None = None,
@@ -131,19 +131,31 @@ def average(runs: Sequence[str | Path], out: str | Path, *, overwrite: bool = Fa
 
 
 def doctor(*data: str | Path, valid: Files = (), preset: str | None = None, config: str | Path | None = None,
-           overrides: Sequence[str] = (), reporter: Reporter | None = None) -> Report:
+           overrides: Sequence[str] = (), values: Mapping[str, Any] | None = None,
+           reporter: Reporter | None = None) -> Report:
     """What is wrong with data files, without training: the report, with file:line of every finding.
 
-    With validation files the share of unknown symbols is measured too, with the tokenizers of the preset or config.
-    Raises DataError when a file cannot be read at all.
+    Arguments as in `train`. With validation files the share of unknown symbols is measured too, with the tokenizers of
+    the preset or config. Raises DataError when a file cannot be read at all.
     """
     from seqloom.training.prepare import examine
 
-    loaded, _ = load_config(config, preset=preset, overrides=overrides, values=with_files(data, valid, None))
+    loaded, _ = load_config(config, preset=preset, overrides=overrides, values=with_files(data, valid, values))
     return examine(loaded, reporter or Reporter())
 
 
 # --- helpers ---------------------------------------------------------------------------------------------------------
+
+
+def training_session() -> Any:
+    """The module seqloom.training.session. Raises MissingExtraError where what training needs is not installed."""
+    try:
+        from seqloom.training import session
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.startswith("seqloom"):
+            raise
+        raise MissingExtraError(error.name, "train", "training") from None
+    return session
 
 
 def with_files(train_files: Iterable[str | Path], valid: Files, values: Mapping[str, Any] | None) -> dict[str, Any]:

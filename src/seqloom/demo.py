@@ -6,7 +6,7 @@ import sys
 import time
 from pathlib import Path
 
-from seqloom.api import evaluate, load
+from seqloom.api import evaluate, load, training_session
 from seqloom.config.loading import load_config
 from seqloom.data.dates import LOCALES, write_dates
 from seqloom.plots import write_attention
@@ -28,14 +28,13 @@ Try next:
 
 def run_demo(out: str, *, overwrite: bool = False, quiet: bool = False) -> Path:
     """Train the preset `dates` into `out`; prints results on standard output. Returns the run folder."""
-    from seqloom.training.session import train_run
-
+    session = training_session()
     folder = create_run_folder(out, "dates", overwrite=overwrite)
     files = write_dates(folder)
     values = {"data": {"train": [{"path": str(files["train"])}], "valid": [{"path": str(files["valid"])}]}}
     config, _ = load_config(preset="dates", values=values)
     began = time.monotonic()
-    train_run(config, folder, reporter=reporter_for(quiet=quiet), made=True)
+    session.train_run(config, folder, reporter=reporter_for(quiet=quiet), made=True)
     seconds = time.monotonic() - began
     evaluation = evaluate(folder, files["test"], quiet=quiet)
     scores = evaluation.scores

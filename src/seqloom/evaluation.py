@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,11 +33,13 @@ class Evaluation:
     predictions: list[Prediction]
     notes: list[str]
 
-    def compare(self, other: Evaluation, metric: str, *, samples: int = 1000) -> Comparison:
-        """Is `other` better by this metric, or is it chance (paired bootstrap, Koehn 2004)?"""
+    def compare(self, other: Evaluation, metric: str, *, samples: int = 1000, tokenize: str = "13a") -> Comparison:
+        """Is `other` better by this metric, or is it chance (paired bootstrap, Koehn 2004)? Raises DataError when the
+        two are not of the same test data, UsageError for an unknown metric or tokenizer."""
         if self.references != other.references:
             raise DataError("the two evaluations are not of the same test data", fix="evaluate both runs on one file")
-        return paired_bootstrap(self.outputs, other.outputs, self.references, metric, samples=samples)
+        return paired_bootstrap(self.outputs, other.outputs, self.references, metric, samples=samples,
+                                tokenize=tokenize)
 
 
 def evaluate_files(predictor: Predictor, corpora: Sequence[CorpusConfig], *, metrics: Sequence[str] | None = None,
@@ -45,14 +47,14 @@ def evaluate_files(predictor: Predictor, corpora: Sequence[CorpusConfig], *, met
                    reporter: Reporter | None = None) -> Evaluation:
     """Predict every line of the files and score against their targets.
 
-    Lines without a usable source or target are left out, counted, and named in the notes. Raises DataError when no
-    line is left.
+    Lines without a usable source or target are left out, counted as `bad_lines`, and the first ones named in the notes.
+    Raises DataError when no line is left, and as `read_records` does.
     """
     reporter = reporter or Reporter()
     columns, roles = _columns(predictor)
-    records, notes = _usable(read_records(corpora, columns, roles))
+    records, notes, bad = _usable(read_records(corpora, columns, roles))
     if not records:
-        raise DataError("no usable test example", where=corpora[0].path or corpora[0].source or "",
+        raise DataError(f"no usable test example; {notes[0].partition(';')[0]}",
                         fix="a test file needs the columns of the training data, the target too")
     began = time.perf_counter()
     predictions = []
@@ -69,10 +71,13 @@ def evaluate_files(predictor: Predictor, corpora: Sequence[CorpusConfig], *, met
     references_as_tokens = [predictor.head.tokenizer.tokens(texts[0]) for texts in references]
     scores.update(degeneration_rates([prediction.tokens for prediction in predictions],
                                      [record.text("source") for record in records], references_as_tokens))
+    unread = [prediction for prediction in predictions if prediction.stopped == "error"]
+    if unread:
+        notes.append(f"{len(unread)} inputs could not be read and count as wrong; {unread[0].where}: {unread[0].error}")
     cut = sum(prediction.stopped == "max_length" for prediction in predictions)
     if cut:
         notes.append(f"{cut} outputs reached the maximum length without an end")
-    scores.update(signature=signature, engine=predictor.engine.name, seconds=round(seconds, 3))
+    scores.update(signature=signature, bad_lines=bad, engine=predictor.engine.name, seconds=round(seconds, 3))
     reporter.finish()
     return Evaluation(scores, outputs, references, predictions, notes)
 
@@ -83,8 +88,11 @@ def _columns(predictor: Predictor) -> tuple[dict[str, Column], tuple[str, ...]]:
     return {**columns, **predictor.source.columns}, (*predictor.source.roles, *predictor.head.roles)
 
 
-def _usable(records: Any) -> tuple[list[Record], list[str]]:
-    usable, notes, bad = [], [], 0
+def _usable(records: Iterable[Record | BadRecord]) -> tuple[list[Record], list[str], int]:
+    """The records that can be scored, notes about the first bad ones, and the number of these."""
+    usable: list[Record] = []
+    notes: list[str] = []
+    bad = 0
     for record in records:
         if isinstance(record, BadRecord):
             bad += 1
@@ -94,7 +102,7 @@ def _usable(records: Any) -> tuple[list[Record], list[str]]:
             usable.append(record)
     if bad > 3:
         notes.append(f"{bad} lines were left out in all")
-    return usable, notes
+    return usable, notes, bad
 
 
 def _default_metrics(outputs: Sequence[str], notes: list[str]) -> list[str]:

@@ -6,32 +6,40 @@ from typing import Annotated
 
 import typer
 
-from seqloom.cli.options import BeamSize, Device, Engine, Ensemble, Output, RunFolder, Set, Threads
+from seqloom.cli.options import BeamSize, Device, Engine, Ensemble, InputFormat, Output, RunFolder, SetDecoding, Threads
 
-Inputs = Annotated[str | None, typer.Argument(metavar="FILE", help="Inputs, one a line, or a table with the run's "
-                                                                     "source columns; standard input when not given.")]
-Reading = Annotated[str | None, typer.Option("--input-format", help="tsv, csv, jsonl or conllu; by the file's name.")]
+Inputs = Annotated[str | None, typer.Argument(metavar="FILE", help=(
+    "Inputs, one a line, or a table with the run's source columns; .gz too. Standard input when not given, or -."))]
+Pairs = Annotated[str | None, typer.Argument(metavar="FILE", help=(
+    "Source and target of each line, in the columns of the training data. Standard input when not given, or -."))]
 
 
 def predict(
     run: RunFolder,
     file: Inputs = None,
     output: Output = None,
-    format_name: Annotated[str, typer.Option("--format", "-f", help="text, tsv or jsonl.")] = "text",
-    input_format: Reading = None,
+    format_name: Annotated[str, typer.Option("--format", "-f", metavar="NAME", help=(
+        "text: the answer. tsv: line, rank, score, ranking score, answer. jsonl: everything."))] = "text",
+    n_best: Annotated[str | None, typer.Option("--n-best", "-n", metavar="N", help=(
+        "Answers for each input, at most the beam size; needs tsv or jsonl."))] = None,
     beam_size: BeamSize = None,
-    n_best: Annotated[int | None, typer.Option("--n-best", help="Answers for each input; needs tsv or jsonl.")] = None,
-    prefix: Annotated[str | None, typer.Option("--prefix", help="Text that every answer begins with.")] = None,
-    attention: Annotated[bool, typer.Option("--attention", help="jsonl: the attention weights too.")] = False,
-    alternatives: Annotated[int, typer.Option("--alternatives", min=0, help="jsonl: the K best tokens of each "
-                                                                            "step.")] = 0,
-    set_options: Set = None,
+    set_options: SetDecoding = None,
+    prefix: Annotated[str | None, typer.Option("--prefix", metavar="TEXT",
+                                               help="Every answer begins with this text.")] = None,
+    attention: Annotated[bool, typer.Option("--attention", help="jsonl: with the attention weights.")] = False,
+    alternatives: Annotated[str | None, typer.Option("--alternatives", "-k", metavar="K", help=(
+        "jsonl: with the K best tokens of each step."))] = None,
     ensemble: Ensemble = None,
+    input_format: InputFormat = None,
     engine: Engine = "auto",
     device: Device = "auto",
     threads: Threads = None,
 ) -> int:
-    """Answer inputs, one line for each, in their order. At a terminal without a file: a dialogue."""
+    """Answer inputs, a line for each (also: translate).
+
+    The answers stand in the order of the inputs. A line that cannot be read gives an empty line and a warning with its
+    number. At a terminal, without a file, predict is a dialogue.
+    """
     from seqloom.cli.prediction import Request, run_prediction
 
     return run_prediction(Request(
@@ -42,15 +50,18 @@ def predict(
 
 def score(
     run: RunFolder,
-    file: Inputs = None,
+    file: Pairs = None,
     output: Output = None,
-    input_format: Reading = None,
     ensemble: Ensemble = None,
+    input_format: InputFormat = None,
     engine: Engine = "auto",
     device: Device = "auto",
     threads: Threads = None,
 ) -> int:
-    """Log-probability of given targets: a line in has source and target, a line out has score and tokens."""
+    """Log-probability of given targets.
+
+    A line out has the sum (natural logarithm, end token included), the number of tokens, and each token's own.
+    """
     from seqloom.cli.prediction import run_scoring
 
     return run_scoring([run, *(ensemble or [])], file, output, input_format, engine, device, threads)
@@ -58,13 +69,17 @@ def score(
 
 def encode(
     run: RunFolder,
-    output: Annotated[str, typer.Option("--output", "-o", help="The .npz to write.")],
+    output: Annotated[str, typer.Option("--output", "-o", metavar="FILE", help="The .npz to write; required.")],
     file: Inputs = None,
-    input_format: Reading = None,
+    input_format: InputFormat = None,
     device: Device = "auto",
     threads: Threads = None,
-) -> None:
-    """Summary vector, states and mask of each input, into an .npz: summary, states.0, states.1, …"""
-    from seqloom.cli.prediction import run_encoding
+) -> int:
+    """What the encoder makes of inputs, as NumPy arrays.
 
-    run_encoding(run, file, output, input_format, device, threads)
+    The .npz holds lines [N], the numbers of the lines that could be read, and summary [N, size]; and of each of these
+    lines, by its number, states.1 [positions, size], mask.1 [positions] and tokens.1.
+    """
+    from seqloom.cli.encoding import run_encoding
+
+    return run_encoding(run, file, output, input_format, device, threads)

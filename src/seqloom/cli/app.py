@@ -2,18 +2,58 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import typer
+import typer.main
 
 from seqloom._version import __version__
 from seqloom.cli.answering import encode, predict, score
+from seqloom.cli.layout import Program, Verb
 from seqloom.cli.learning import average, doctor, finetune, presets, train
 from seqloom.cli.looking import curves, demo, evaluate, explain, info
 
+GROUPS = {
+    "Make a model": ("train", "finetune", "average", "demo"),
+    "Use it": ("predict", "score", "encode"),
+    "Judge it": ("evaluate", "explain", "curves", "info"),
+    "Before all that": ("doctor", "presets"),
+}
+
+EXAMPLES: dict[Callable[..., Any], str] = {
+    train: """\
+seqloom train pairs.tsv --preset g2p --out runs/g2p
+seqloom train --source train.en --target train.de --preset translate --set training.epochs=20
+seqloom train config.yaml --max-minutes 30
+seqloom train --resume --out runs/g2p""",
+    finetune: "seqloom finetune runs/g2p more.tsv --out runs/g2p-more --epochs 5",
+    average: "seqloom average runs/a runs/b runs/c --out runs/mean",
+    demo: "seqloom demo",
+    predict: """\
+seqloom predict runs/g2p                                  # a dialogue
+seqloom predict runs/g2p words.txt > out.txt
+seqloom predict runs/g2p words.txt --format tsv --n-best 5
+seqloom predict runs/a --with runs/b words.txt            # both models together""",
+    score: "seqloom score runs/g2p pairs.tsv > scores.tsv",
+    encode: "seqloom encode runs/g2p words.txt -o states.npz",
+    evaluate: """\
+seqloom evaluate runs/g2p test.tsv --json
+seqloom evaluate runs/a test.tsv --compare runs/b --metric bleu
+seqloom evaluate runs/en-de --source test.en --target test.de --tokenize none -o out.txt""",
+    explain: """\
+seqloom explain runs/g2p phone
+seqloom explain runs/g2p phone -o phone.html --alternatives 5""",
+    curves: "seqloom curves runs/g2p -o curves.svg --keys train_loss,valid_loss",
+    info: "seqloom info runs/g2p",
+    doctor: "seqloom doctor train.tsv --valid valid.tsv --preset g2p",
+    presets: "seqloom presets",
+}
+
 app = typer.Typer(
-    name="seqloom", add_completion=False, no_args_is_help=True, rich_markup_mode=None,
+    cls=Program, name="seqloom", add_completion=False, rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
-    help="Recurrent encoder-decoders with attention: from a file of examples to a model you run, inspect and ship. "
-         "Every verb has --help; --debug shows tracebacks.")
+    help="Recurrent encoder-decoders with attention: from a file of examples to a model you run, inspect and ship.")
 
 
 def _version(shown: bool) -> None:
@@ -24,10 +64,18 @@ def _version(shown: bool) -> None:
 
 @app.callback()
 def _program(version: bool = typer.Option(False, "--version", callback=_version, is_eager=True,
-                                          help="Show the version and leave.")) -> None:
-    """Options of the program itself."""
+                                          help="Show the version and leave."),
+             debug: bool = typer.Option(False, "--debug", help="Show where in the code an error came from. "
+                                                               "Stands anywhere, after any verb.")) -> None:
+    """Options of the program itself; `debug` is taken by `main` before they are read."""
 
 
-for verb in (train, predict, evaluate, explain, doctor, finetune, score, encode, average, info, curves, presets, demo):
-    app.command()(verb)
-app.command("translate", hidden=True, help="The same as predict.")(predict)
+for _verb, _examples in EXAMPLES.items():
+    app.command(cls=Verb, epilog=_examples)(_verb)
+app.command("translate", cls=Verb, hidden=True, help="The same as predict.", epilog=EXAMPLES[predict])(predict)
+Program.groups = GROUPS
+
+
+def command() -> Any:
+    """The program as click runs it."""
+    return typer.main.get_command(app)

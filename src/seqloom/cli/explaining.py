@@ -1,0 +1,85 @@
+"""What `seqloom explain`, `info` and `curves` do once their options are read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from seqloom.cli.options import decoding_options, unicode_text, whole_number
+from seqloom.cli.streams import say, warn
+from seqloom.errors import DataError, UsageError
+from seqloom.plots import CURVE_WRITERS, WRITERS, show_attention, write_attention, write_curves, writer_for
+from seqloom.predictor import Predictor
+from seqloom.run import WEIGHTS, open_run
+
+BEST_SHOWN = ("exact_match", "bleu", "chrf", "ter", "cer", "wer", "rouge_l", "valid_loss")
+
+
+def run_explanation(run: str, text: str, features: str | None, output: str | None, alternatives: str | None,
+                    beam_size: str | None, set_options: list[str], engine: str, device: str,
+                    threads: str | None) -> None:
+    """Answer one input and draw its attention, in the terminal or into a file."""
+    from seqloom.api import load
+
+    if output is not None:
+        writer_for(Path(output), WRITERS)
+    count = whole_number("--alternatives", alternatives, 1) or 0
+    options = decoding_options(set_options, beam_size=beam_size)
+    predictor = load(run, engine=engine, device=device, threads=whole_number("--threads", threads, 1))
+    prediction = predictor.predict(_input(predictor, unicode_text("INPUT", text), features), attention=True,
+                                   alternatives=count, **options)
+    if prediction.stopped == "error":
+        raise DataError(prediction.error, where="INPUT", fix="give some text that the run's tokenizer reads")
+    if output is None:
+        show_attention(prediction, input_text=text)
+        return
+    for warning in write_attention(prediction, output, input_text=text):
+        warn(f"warning: {warning}")
+    say(output)
+
+
+def _input(predictor: Predictor, text: str, features: str | None) -> dict[str, str]:
+    reads_features = "features" in predictor.source.roles
+    if reads_features and features is None:
+        raise UsageError("this run reads features beside the source", fix="give them: --features 'V;PST'")
+    if features is not None and not reads_features:
+        raise UsageError("--features is given, but this run reads none", fix="leave it out")
+    return {"source": text} if features is None else {"source": text, "features": unicode_text("--features", features)}
+
+
+def draw_curves(run: str, output: str, keys: str | None) -> None:
+    """Draw metrics.jsonl."""
+    writer_for(Path(output), CURVE_WRITERS)
+    opened = open_run(run)
+    chosen = None if keys is None else [key.strip() for key in keys.split(",") if key.strip()]
+    for warning in write_curves(opened.metrics(), output, keys=chosen, title=opened.folder.resolve().name):
+        warn(f"warning: {warning}")
+    say(output)
+
+
+def describe_run(folder: str) -> list[str]:
+    """What a run is, for people."""
+    run = open_run(folder)
+    weights = run.weights()
+    config = run.config
+    size = (run.folder / WEIGHTS).stat().st_size / 2**20
+    in_step = config.decoder.context == "in_step"
+    lines = [
+        f"run:        {run.folder}" + (f" (preset {config.preset})" if config.preset else ""),
+        f"source:     {config.source.kind}, {config.source.tokenizer.kind}, {run.source.tokenizer.size:,} symbols",
+        f"target:     {config.head.kind}, {config.head.tokenizer.kind}, {run.head.tokenizer.size:,} symbols",
+        f"encoder:    {config.encoder.layers} × {config.encoder.cell}, {config.encoder.hidden_size} units"
+        + (", both directions" if config.encoder.bidirectional else ""),
+        "decoder:    none, answers in step with the encoder" if in_step else
+        f"decoder:    {config.decoder.layers} × {config.decoder.cell}, {config.decoder.hidden_size} units, "
+        + (f"attention {config.decoder.attention.score}" if config.decoder.context == "attention" else
+           f"context {config.decoder.context}"),
+        f"parameters: {sum(array.size for array in weights.values()):,} ({size:.1f} MiB)",
+    ]
+    rows = run.metrics()
+    if rows:
+        lines.append(f"trained:    {rows[-1]['step']:,} updates, {len(rows)} validations")
+    best = next((row for row in reversed(rows) if row.get("best")), None)
+    if best is not None:
+        shown = ", ".join(f"{name} {best[name]:.4g}" for name in BEST_SHOWN if name in best)
+        lines.append(f"best:       step {best['step']:,}: {shown}")
+    return lines
