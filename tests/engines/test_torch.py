@@ -110,6 +110,19 @@ def test_ties_go_to_the_lower_id(candidates: int) -> None:
     assert found.tokens.tolist() == [[expected]] * 4
 
 
+@pytest.mark.parametrize("candidates", [1, 2, 7, 20, 43])
+def test_of_equals_the_lowest_ids_are_taken(candidates: int) -> None:
+    """44 ids, all as likely as each other: those that topk happens to leave out must not be the lower ones."""
+    words = " ".join(f"w{number:02}" for number in range(40))
+    task = tiny(training=[record(words, words)])
+    with torch.no_grad():
+        task.model.head.output.weight.zero_()
+        task.model.head.output.bias.zero_()
+    found = first_step(task.engine(), task.padded(FOUR), candidates)[0]
+    assert found.tokens is not None
+    assert found.tokens.tolist() == [[list(range(candidates))]] * 4
+
+
 @every_model
 def test_wanted_are_the_scores_of_exactly_these_ids(models: dict[str, Tiny], name: str) -> None:
     task = models[name]
