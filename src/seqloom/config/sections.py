@@ -208,7 +208,8 @@ class TrainingConfig(Section):
     seed: int = text(1, "Seed of everything random.", ge=0, lt=2**32)
     device: str = text("auto", "auto, cpu, cuda, cuda:1, mps.")
     threads: Positive | None = text(None, "CPU threads; empty: as many as there are cores for this process.")
-    precision: Literal["auto", "fp32", "bf16"] = text("auto", "fp32, or bf16 products with fp32 weights; auto: fp32.")
+    precision: Literal["auto", "fp32", "bf16"] = text(
+        "auto", "fp32; bf16: products in bf16 with fp32 weights on devices that have them, fp32 elsewhere; auto: fp32.")
     tensorboard: bool = text(False, "Write TensorBoard events into the run folder.")
 
 

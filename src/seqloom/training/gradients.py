@@ -18,7 +18,7 @@ from seqloom.config.sections import TrainingConfig
 from seqloom.engines.torch import to_tensors
 from seqloom.errors import TrainingError
 from seqloom.model import Model
-from seqloom.nn.kernels.precision import fast_fp32
+from seqloom.nn.kernels.precision import fast_fp32, multiplies_bf16
 from seqloom.training.history import draw_own_history
 from seqloom.training.prepare import Prepared
 from seqloom.training.seeds import derived_seed, generator
@@ -81,7 +81,12 @@ class Gradients:
 
     def precision_name(self) -> str:
         """The precision of products, for people."""
-        return "bf16 products with fp32 weights" if self.options.precision == "bf16" else "fp32"
+        if self.options.precision != "bf16":
+            return "fp32"
+        return "bf16 products with fp32 weights" if self._is_bf16() else "fp32 (there are no bf16 products here)"
+
+    def _is_bf16(self) -> bool:
+        return self.options.precision == "bf16" and multiplies_bf16(self.device)
 
     def _backward(self, batches: Sequence[Ints], parts: Sequence[Part], step: int, gold_ratio: float,
                   losses: list[Loss]) -> Part | None:
@@ -121,7 +126,7 @@ class Gradients:
         return None if own is None else own[part.first : part.last]
 
     def _precision(self) -> AbstractContextManager[Any]:
-        if self.options.precision == "bf16":
+        if self._is_bf16():
             return torch.autocast(self.device.type, torch.bfloat16)
         return fast_fp32() if self.device.type == "cpu" else nullcontext()
 

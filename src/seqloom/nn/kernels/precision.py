@@ -90,6 +90,16 @@ def fast_fp32() -> Iterator[None]:
         yield
 
 
+def multiplies_bf16(device: torch.device) -> bool:
+    """Whether this device has instructions for bf16 products; without them they are emulated, slower than fp32."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    if device.type != "cpu":
+        return False
+    # AVX-512 BF16 and AMX on x86; torch tells the first by a function of its own, where it knows it.
+    return bool(getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)())
+
+
 class BatchedProducts:
     """`with` it, the default library serves: faster for products of many small matrices, as those of attention.
 
