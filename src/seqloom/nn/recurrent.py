@@ -102,7 +102,8 @@ def _side_by_side(states: Float[Tensor, "D B H"]) -> Float[Tensor, "B O"]:
 class RecurrentLayer(nn.Module):
     """One layer over time, in one or both directions. `plain` runs the reference instead of the fused kernel."""
 
-    def __init__(self, cell: str, input_size: int, hidden_size: int, *, bidirectional: bool, plain: bool = False) -> None:
+    def __init__(self, cell: str, input_size: int, hidden_size: int, *, bidirectional: bool,
+                 plain: bool = False) -> None:
         super().__init__()
         self.cells = nn.ModuleList([CELLS[cell](input_size, hidden_size) for _ in range(1 + bidirectional)])
         self.output_size = hidden_size * len(self.cells)
