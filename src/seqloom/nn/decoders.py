@@ -74,7 +74,7 @@ class Outputs(NamedTuple):
     def join(steps: list[Outputs]) -> Outputs:
         """Steps of one position each, side by side."""
         columns = zip(*steps, strict=True)
-        return Outputs(*(None if column[0] is None else torch.cat(column, 1) for column in columns))
+        return Outputs._make(None if column[0] is None else torch.cat(column, 1) for column in columns)
 
 
 class RecurrentDecoder(nn.Module):
@@ -101,7 +101,7 @@ class RecurrentDecoder(nn.Module):
 
     def cells(self) -> list[Cell]:
         """The cell of each layer."""
-        return [layer.cells[0] for layer in self.recurrent.layers]  # type: ignore[misc]
+        return [layer.cells[0] for layer in self.recurrent.layers]  # type: ignore[index, misc]
 
     def begin(self, memory: Memory) -> tuple[Memory, DecoderState]:
         """The memory with the attention's keys, and the state before the first step (K = 1)."""
@@ -159,6 +159,7 @@ class RecurrentDecoder(nn.Module):
         values = functional.dropout(combined.outputs, self.dropout, self.training)
         gate = coverage_loss = None
         if self.copy_gate is not None:
+            assert combined.values is not None  # copying needs attention (config/checks.py)
             gate = self.copy_gate(torch.cat([combined.values, hidden, embedded], 2)).squeeze(2).sigmoid()
         if coverage is not None and combined.weights is not None:
             coverage_loss = torch.minimum(combined.weights, coverage).sum(2)
@@ -199,6 +200,7 @@ class RecurrentDecoder(nn.Module):
         start = input_feeding.Start(
             state.hidden[:, 0], None if state.cell is None else state.cell[:, 0],
             None if state.context.feed is None else state.context.feed[:, 0])
+        assert isinstance(self.context, AttentionContext)  # input_feeding.serves
         combined, hidden = input_feeding.unroll(self.context, self.recurrent, memory, start, embedded)
         return self._finish(combined, hidden, embedded.transpose(0, 1))
 

@@ -32,7 +32,7 @@ class Memory(NamedTuple):
 
     def keep(self, sentences: Int[Tensor, " B2"]) -> Memory:
         """The memory of these sentences only."""
-        return Memory(*(None if part is None else part.index_select(0, sentences) for part in self))
+        return Memory._make(None if part is None else part.index_select(0, sentences) for part in self)
 
 
 def real_positions(lengths: Int[Tensor, " B"], size: int) -> Bool[Tensor, "B S"]:

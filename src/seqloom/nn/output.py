@@ -78,7 +78,7 @@ class SequenceModule(nn.Module):
     def _log_probabilities(self, memory: Memory, outputs: Outputs) -> Float[Tensor, "B T V"]:
         logits = at_least_fp32(self.output(outputs.values))
         if outputs.copy_gate is None:
-            return logits.log_softmax(2)  # type: ignore[no-any-return]
+            return logits.log_softmax(2)
         return self._mixture(memory, outputs, logits)
 
     def _mixture(self, memory: Memory, outputs: Outputs,

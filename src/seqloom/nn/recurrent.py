@@ -7,7 +7,7 @@ reference; `fused` gives the same numbers through torch's whole-sequence kernels
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Bool, Float
@@ -65,17 +65,18 @@ def fused(cells: list[Cell], inputs: Float[Tensor, "B S I"], mask: Bool[Tensor, 
     """
     B, bidirectional = inputs.shape[0], len(cells) == 2
     padded = not bool(mask.all())
-    kernel, first = _FUSED[type(cells[0]).__name__], cells[0]
+    kernel: Any = _FUSED[type(cells[0]).__name__]  # four overloaded functions with one order of arguments
+    first = cells[0]
     zeros = inputs.new_zeros(len(cells), B, first.hidden_size)
     initial = [zeros] if state is None else [state.hidden.unsqueeze(0)]
     if first.has_cell_state:
         initial.append(zeros if state is None or state.cell is None else state.cell.unsqueeze(0))
-    start = tuple(initial) if first.has_cell_state else initial[0]
+    start: Any = tuple(initial) if first.has_cell_state else initial[0]
     lengths = mask.sum(1)
     if padded and not first.hold:
         weights = [w for cell in cells for w in _flat_weights(cell, False)]
         packed = nn.utils.rnn.pack_padded_sequence(inputs, lengths.cpu(), batch_first=True, enforce_sorted=False)
-        start = start.index_select(1, packed.sorted_indices)  # type: ignore[union-attr]
+        start = start.index_select(1, packed.sorted_indices)
         data, hidden = kernel(packed.data, packed.batch_sizes, start, weights, True, 1, 0.0, False, bidirectional)
         outputs, _ = nn.utils.rnn.pad_packed_sequence(
             nn.utils.rnn.PackedSequence(data, packed.batch_sizes, packed.sorted_indices, packed.unsorted_indices),

@@ -49,7 +49,7 @@ class ScaledDot(Dot):
     """Inner product over the root of the size, qᵀk / √M (Vaswani et al. 2017, eq. 1). Equal sizes."""
 
     def keys(self, values: Float[Tensor, "B S M"]) -> Float[Tensor, "B S M"]:
-        return values * values.shape[2] ** -0.5
+        return values * float(values.shape[2] ** -0.5)
 
 
 class General(Dot):

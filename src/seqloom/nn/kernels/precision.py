@@ -56,7 +56,7 @@ def product_error() -> float:
 @functools.cache
 def onednn_keeps_fp32() -> bool:
     """Measured once in a process: whether oneDNN's fp32 products have fp32's rounding error on this machine."""
-    available = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+    available = torch.backends.mkldnn.is_available()
     if not available or (torch.cuda.is_available() and not _own_setting()):
         return False
     with _setting(True):
@@ -93,7 +93,7 @@ def fast_fp32() -> Iterator[None]:
 def multiplies_bf16(device: torch.device) -> bool:
     """Whether this device has instructions for bf16 products; without them they are emulated, slower than fp32."""
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     if device.type != "cpu":
         return False
     # AVX-512 BF16 and AMX on x86; torch tells the first by a function of its own, where it knows it.
