@@ -20,6 +20,7 @@ from seqloom.data.batching import pad
 from seqloom.engines.torch import TorchEngine, to_tensors
 from seqloom.heads.sequence import Head
 from seqloom.model import Model, build_model
+from seqloom.nn.cells import ReluRecurrence
 from seqloom.predictor import Predictor
 from seqloom.sources.text import Source
 from seqloom.types import Batch, Item, Padded, Record
@@ -137,9 +138,12 @@ def tiny(values: Mapping[str, Any] | None = None, *, seed: int = 1, dtype: torch
     source = Source.fit(config.source, training, head.tokenizer if config.head.share_vocabulary else None)
     model = build_model(config, source, head, seed=seed).to(dtype)
     randomise(model, seed, spread=0.7)
-    if config.decoder.copy_source:
-        with torch.no_grad():
+    with torch.no_grad():
+        if config.decoder.copy_source:
             model.head.decoder.copy_gate.bias.fill_(-1.0)  # type: ignore[union-attr, operator]
+        for module in model.modules():
+            if isinstance(module, ReluRecurrence):  # its states grow without bound, and rounding errors with them
+                module.weight_hidden.mul_(0.4)
     return Tiny(config, source, head, model)
 
 
