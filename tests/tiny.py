@@ -142,8 +142,9 @@ def tiny(values: Mapping[str, Any] | None = None, *, seed: int = 1, dtype: torch
         if config.decoder.copy_source:
             model.head.decoder.copy_gate.bias.fill_(-1.0)  # type: ignore[union-attr, operator]
         for module in model.modules():
-            if isinstance(module, ReluRecurrence):  # its states grow without bound, and rounding errors with them
+            if isinstance(module, ReluRecurrence):  # so that states neither grow without bound nor are all zero
                 module.weight_hidden.mul_(0.4)
+                module.bias_input.abs_().add_(0.5)
     return Tiny(config, source, head, model)
 
 
