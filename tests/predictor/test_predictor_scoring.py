@@ -12,7 +12,8 @@ import torch
 
 import seqloom.predictor
 from seqloom.data.batching import pad
-from seqloom.errors import ConfigError, DataError, MissingExtraError, UsageError
+from seqloom.engines.ensemble import EnsembleEngine
+from seqloom.errors import ConfigError, DataError, MissingExtraError, RunFolderError, UsageError
 from seqloom.model import stored_weights
 from seqloom.predictor import Predictor, load_predictor
 from seqloom.run import WEIGHTS, write_description, write_weights
@@ -127,6 +128,21 @@ def test_encode_refuses_what_cannot_be_read(predictor: Predictor) -> None:
         predictor.encode(["a", ""])
 
 
+def test_an_ensemble_has_no_encoding(task: Tiny) -> None:
+    ensemble = Predictor(task.source, task.head, EnsembleEngine([task.engine()] * 2), task.config.decoding)
+    with pytest.raises(UsageError, match=r"(?s)an ensemble of 2 runs has as many encodings.*fix: encode with one run"):
+        ensemble.encode(["a"])
+
+
+def test_an_ensemble_of_one_model_is_that_model(task: Tiny, predictor: Predictor) -> None:
+    ensemble = Predictor(task.source, task.head, EnsembleEngine([task.engine()] * 2), task.config.decoding)
+    for one, other in zip(predictor.predict(SENTENCES, attention=True), ensemble.predict(SENTENCES, attention=True),
+                          strict=True):
+        assert one.tokens == other.tokens
+        assert one.score == pytest.approx(other.score, abs=1e-5)
+        np.testing.assert_allclose(one.attention, other.attention, rtol=0, atol=1e-6)
+
+
 # --- run folders -----------------------------------------------------------------------------------------------------
 
 
@@ -170,6 +186,11 @@ def test_threads_are_set(tmp_path: Path, task: Tiny) -> None:
 def test_an_unknown_engine_is_refused(tmp_path: Path, task: Tiny) -> None:
     with pytest.raises(UsageError, match=r"(?s)unknown engine 'warp'.*fix: use --engine auto, .*torch"):
         load_predictor(stored(task, tmp_path / "run"), engine="warp")
+
+
+def test_a_run_without_export_cannot_run_in_onnx(tmp_path: Path, task: Tiny) -> None:
+    with pytest.raises(RunFolderError, match=r"(?s)cannot run in engine onnx: it has no fp32 export.*fix: seqloom exp"):
+        load_predictor(stored(task, tmp_path / "run"), engine="onnx")
 
 
 def test_without_torch_the_extra_is_named(tmp_path: Path, task: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,7 @@ ids only. Each member gives its full distribution, so the best candidates of the
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, Literal, NoReturn
 
 import numpy as np
 
@@ -78,6 +78,11 @@ class EnsembleEngine:
     def keep(self, state: tuple[Any, ...], sentences: Ints) -> tuple[Any, ...]:
         """Drop every sentence whose row is not listed, in every member."""
         return tuple(engine.keep(own, sentences) for engine, own in zip(self.engines, state, strict=True))
+
+    def encode(self, source: Padded) -> NoReturn:
+        """Raises UsageError: every member has a memory of its own."""
+        raise UsageError(f"an ensemble of {len(self.engines)} runs has as many encodings of an input",
+                         fix="encode with one run")
 
     def _check_sizes(self, scores: list[Floats]) -> None:
         """Raise SeqloomError when members give scores [B K V] of different numbers of symbols."""
