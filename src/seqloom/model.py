@@ -45,7 +45,7 @@ def build_model(config: Config, source: Any, head: Any, *, seed: int | None = No
     if seed is None:
         return _build(config, source, head)
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)  # torch.manual_seed would reach into every GPU
         return _build(config, source, head)
 
 
