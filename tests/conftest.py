@@ -1,4 +1,4 @@
-"""What every test shares: checked shapes, two threads, the shared data, a tiny task."""
+"""What every test shares: checked shapes, one thread (tiny models are faster so), the shared data, a tiny task."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 # Read when torch is first imported, so a test that needs no torch still loads none; subprocesses inherit it.
-os.environ.setdefault("OMP_NUM_THREADS", "2")
-os.environ.setdefault("MKL_NUM_THREADS", "2")
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("MKL_NUM_THREADS", "1")
 
 if importlib.util.find_spec("jaxtyping") and importlib.util.find_spec("beartype"):
     from jaxtyping import install_import_hook

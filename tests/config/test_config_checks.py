@@ -57,6 +57,10 @@ REFUSED: list[tuple[str, list[str], str]] = [
      r"decoding.replace_unknown is true, but decoder.context is initial: it needs attention weights"),
     ("attention_options", ["decoder.context=initial", "decoding.coverage_penalty=0.2"],
      r"decoding.coverage_penalty is 0.2, but decoder.context is initial"),
+    ("unreached", ["decoder.context=initial", "bridge.kind=zero"],
+     r"decoder.context is initial and bridge.kind is zero: nothing of the source reaches the decoder"),
+    ("unreached", [*IN_STEP, "source.features={column: 2, mode: encoder}"],
+     r"decoder.context is in_step and source.features.mode is encoder"),
     ("in_step", ["decoder.context=in_step"], r"decoder.context is in_step, but encoder.bidirectional is true"),
     ("in_step", [*IN_STEP, "decoder.layers=2"], r"decoder.context is in_step, but decoder.layers is 2"),
     ("ties", [TIED], r"decoder.embedding_size is 256 and the output layer reads 100, expected equal sizes\n"
@@ -89,8 +93,8 @@ REFUSED: list[tuple[str, list[str], str]] = [
     ("decoding_defaults", ["decoding.n_best=6"], r"decoding.n_best is 6, but decoding.beam_size is 5"),
     ("decoding_defaults", ["decoding.strategy=greedy", "decoding.n_best=2"],
      r"decoding.n_best is 2, but decoding.strategy is greedy, which finds one answer"),
-    ("decoding_defaults", ["decoding.min_length=9", "decoding.max_length=8"],
-     r"decoding.min_length is 9 and decoding.max_length 8, expected min_length at most max_length"),
+    ("decoding_defaults", ["decoding.min_length=8", "decoding.max_length=8"],
+     r"decoding.min_length is 8 and decoding.max_length 8, expected min_length below max_length, which counts the end"),
 ]
 HERE = ["decoder.hidden_size=100"]  # unlike anything else, so that sizes in the messages are telling
 
@@ -142,7 +146,7 @@ def test_every_check_is_reached() -> None:
     ["training.device=cuda:1"],
     ["decoding.n_best=5"],
     ["decoding.strategy=sampling", "decoding.n_best=20"],
-    ["decoding.min_length=8", "decoding.max_length=8"],
+    ["decoding.min_length=7", "decoding.max_length=8"],
     ["encoder.layers=3", "encoder.residual=true", "source.embedding_size=10"],
 ])
 def test_neighbours_are_accepted(overrides: list[str]) -> None:

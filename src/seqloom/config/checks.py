@@ -152,6 +152,17 @@ def bridge(config: Config) -> Problems:
                       f"only one of them has a cell state to copy", fix)
 
 
+def unreached(config: Config) -> Problems:
+    """Something of the source must reach the decoder."""
+    if config.decoder.context == "initial" and config.bridge.kind == "zero":
+        yield Problem("decoder.context is initial and bridge.kind is zero: nothing of the source reaches the decoder",
+                      "set bridge.kind to affine, or decoder.context to attention or every_step")
+    apart = config.source.features is not None and config.source.features.mode == "encoder"
+    if config.decoder.context == "in_step" and apart:
+        yield Problem("decoder.context is in_step and source.features.mode is encoder: features stand behind the text, "
+                      "where no step reads them", "set source.features.mode to symbols")
+
+
 def dot_scores(config: Config) -> Problems:
     """A dot product needs two vectors of the same size."""
     decoder = config.decoder
@@ -293,10 +304,11 @@ def answers(decoding: DecodingConfig) -> Problems:
 
 
 def lengths(decoding: DecodingConfig) -> Problems:
-    """The shortest answer is not longer than the longest."""
-    if decoding.min_length > decoding.max_length:
+    """The shortest answer fits, with its end, into the longest."""
+    if decoding.min_length >= decoding.max_length:
         yield Problem(f"decoding.min_length is {decoding.min_length} and decoding.max_length {decoding.max_length}, "
-                      f"expected min_length at most max_length", "lower min_length or raise max_length")
+                      f"expected min_length below max_length, which counts the end",
+                      "lower min_length or raise max_length")
 
 
 def decoding_defaults(config: Config) -> Problems:
@@ -308,6 +320,6 @@ def decoding_defaults(config: Config) -> Problems:
 DECODING_CHECKS: tuple[Callable[[DecodingConfig], Problems], ...] = (answers, lengths)
 
 CHECKS: tuple[Callable[[Config], Problems], ...] = (
-    corpora, columns, features, bridge, dot_scores, attention_options, in_step, ties, shared_vocabulary,
+    corpora, columns, features, bridge, unreached, dot_scores, attention_options, in_step, ties, shared_vocabulary,
     teacher_forcing, device, decoding_defaults,
 )

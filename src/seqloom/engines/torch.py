@@ -49,6 +49,16 @@ def choose_device(name: str) -> torch.device:
     return device
 
 
+def multiplies_bf16(device: torch.device) -> bool:
+    """Whether this device has instructions for bf16 products; without them they are emulated, slower than fp32."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    if device.type != "cpu":
+        return False
+    # AVX-512 BF16 on x86 (AMX comes with it); torch tells by a function of its own, where it knows it.
+    return bool(getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)())
+
+
 def to_tensors(padded: Padded, device: torch.device) -> Padded:
     """NumPy arrays as tensors on a device."""
     return Padded({name: torch.from_numpy(np.ascontiguousarray(array)).to(device)

@@ -15,10 +15,10 @@ import torch
 from torch import Tensor
 
 from seqloom.config.sections import TrainingConfig
-from seqloom.engines.torch import to_tensors
+from seqloom.engines.torch import multiplies_bf16, to_tensors
 from seqloom.errors import TrainingError
 from seqloom.model import Model
-from seqloom.nn.kernels.precision import fast_fp32, multiplies_bf16
+from seqloom.nn.kernels.precision import fast_fp32
 from seqloom.training.history import draw_own_history
 from seqloom.training.prepare import Prepared
 from seqloom.training.seeds import derived_seed, generator
