@@ -93,8 +93,8 @@ REFUSED: list[tuple[str, list[str], str]] = [
     ("decoding_defaults", ["decoding.n_best=6"], r"decoding.n_best is 6, but decoding.beam_size is 5"),
     ("decoding_defaults", ["decoding.strategy=greedy", "decoding.n_best=2"],
      r"decoding.n_best is 2, but decoding.strategy is greedy, which finds one answer"),
-    ("decoding_defaults", ["decoding.min_length=8", "decoding.max_length=8"],
-     r"decoding.min_length is 8 and decoding.max_length 8, expected min_length below max_length, which counts the end"),
+    ("decoding_defaults", ["decoding.min_length=9", "decoding.max_length=8"],
+     r"decoding.min_length is 9 and decoding.max_length 8, expected min_length at most max_length"),
 ]
 HERE = ["decoder.hidden_size=100"]  # unlike anything else, so that sizes in the messages are telling
 
@@ -146,7 +146,7 @@ def test_every_check_is_reached() -> None:
     ["training.device=cuda:1"],
     ["decoding.n_best=5"],
     ["decoding.strategy=sampling", "decoding.n_best=20"],
-    ["decoding.min_length=7", "decoding.max_length=8"],
+    ["decoding.min_length=8", "decoding.max_length=8"],
     ["encoder.layers=3", "encoder.residual=true", "source.embedding_size=10"],
 ])
 def test_neighbours_are_accepted(overrides: list[str]) -> None:

@@ -304,10 +304,10 @@ def answers(decoding: DecodingConfig) -> Problems:
 
 
 def lengths(decoding: DecodingConfig) -> Problems:
-    """The shortest answer fits, with its end, into the longest."""
-    if decoding.min_length >= decoding.max_length:
+    """The shortest answer is not longer than the longest; equal, every answer is cut there, without an end."""
+    if decoding.min_length > decoding.max_length:
         yield Problem(f"decoding.min_length is {decoding.min_length} and decoding.max_length {decoding.max_length}, "
-                      f"expected min_length below max_length, which counts the end",
+                      f"expected min_length at most max_length",
                       "lower min_length or raise max_length")
 
 
