@@ -25,7 +25,8 @@ def _fast_disk(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(autouse=True)
 def _threads() -> Iterator[None]:
-    """Trainings of a few numbers run on one thread; whatever follows gets its own back."""
+    """A few numbers are multiplied faster by one thread; whatever follows gets its own back."""
     before = torch.get_num_threads()
+    torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)

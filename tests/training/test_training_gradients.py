@@ -12,6 +12,7 @@ from torch import Tensor
 from training_helpers import Files, configuration, trainer_of
 
 from seqloom.engines.torch import TorchEngine, to_tensors
+from seqloom.training import gradients
 from seqloom.training.loop import Trainer
 from seqloom.training.validation import gold_history
 from seqloom.types import Batch
@@ -141,12 +142,16 @@ def test_an_update_is_one_step_of_the_optimiser_at_the_rate_of_the_schedule(file
         torch.testing.assert_close(parameter.detach(), before[name] - 0.2 * gradient[name], rtol=1e-6, atol=1e-7)
 
 
-def test_bf16_products_leave_weights_in_fp32(files: Files, tmp_path: Path) -> None:
+def test_bf16_products_leave_weights_in_fp32(files: Files, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the device has none, fp32 serves, and is said to."""
     made = trainer(files, tmp_path, double=False, precision="bf16")
     exact = trainer(files, tmp_path / "exact", double=False)
-    sums, expected = (one.gradients.of([np.arange(8)], 0, 1.0) for one in (made, exact))
-    assert sums.total == pytest.approx(expected.total, rel=2e-2)
-    assert all(parameter.dtype == torch.float32 and parameter.grad is not None and parameter.grad.dtype == torch.float32
-               for parameter in made.model.parameters())
-    assert made.gradients.precision_name() == "bf16 products with fp32 weights"
-    assert exact.gradients.precision_name() == "fp32"
+    for able, name in ((True, "bf16 products with fp32 weights"), (False, "fp32 (there are no bf16 products here)")):
+        monkeypatch.setattr(gradients, "multiplies_bf16", lambda device, able=able: able)
+        sums, expected = (one.gradients.of([np.arange(8)], 0, 1.0) for one in (made, exact))
+        assert (sums.total == expected.total) == (not able)
+        assert sums.total == pytest.approx(expected.total, rel=2e-2)
+        assert all(parameter.dtype == torch.float32 and parameter.grad is not None
+                   and parameter.grad.dtype == torch.float32 for parameter in made.model.parameters())
+        assert made.gradients.precision_name() == name
+        assert exact.gradients.precision_name() == "fp32"
