@@ -41,31 +41,55 @@ class CellStep(NamedTuple):
 
 class ExportedCell(NamedTuple):
     """operation: of ONNX, over whole sequences; gates: our gates in its order; attributes: further ones of it;
-    step: one step [R …] from inputs, hidden state and cell state.
+    step: one step from inputs [R I] and state; advance: the same from inputs that `project` made gates of [R G·H].
     """
 
     operation: str
     gates: tuple[int, ...]
     attributes: dict[str, Any]
     step: Callable[[Graph, str, CellStep, CellWeights], CellStep]
+    advance: Callable[[Graph, str, CellStep, CellWeights], CellStep]
     has_cell_state: bool = False
 
 
-def lstm_step(graph: Graph, inputs: str, state: CellStep, weights: CellWeights) -> CellStep:
-    """See nn.cells.LongShortTermMemory. Both products are one, over input and state side by side."""
-    gates = linear(graph, graph.join(inputs, state.hidden, axis=1), np.hstack([weights.inputs, weights.hidden]),
-                   weights.bias_input + weights.bias_hidden)
+def _together(graph: Graph, inputs: str, state: CellStep, weights: CellWeights) -> str:
+    """All gates [R G·H]: both products are one, over input and state side by side."""
+    return linear(graph, graph.join(inputs, state.hidden, axis=1), np.hstack([weights.inputs, weights.hidden]),
+                  weights.bias_input + weights.bias_hidden)
+
+
+def _added(graph: Graph, projected: str, state: CellStep, weights: CellWeights) -> str:
+    """All gates [R G·H] from the input's part."""
+    return graph.op("Add", projected, linear(graph, state.hidden, weights.hidden, weights.bias_hidden))
+
+
+def _lstm(graph: Graph, gates: str, state: CellStep) -> CellStep:
+    """See nn.cells.LongShortTermMemory."""
     i, f, g, o = graph.node("Split", gates, outputs=4, axis=1, num_outputs=4)
     kept = graph.op("Mul", graph.op("Sigmoid", f), state.cell)
     cell = graph.op("Add", kept, graph.op("Mul", graph.op("Sigmoid", i), graph.op("Tanh", g)))
     return CellStep(graph.op("Mul", graph.op("Sigmoid", o), graph.op("Tanh", cell)), cell)
 
 
+def lstm_step(graph: Graph, inputs: str, state: CellStep, weights: CellWeights) -> CellStep:
+    """A step from the inputs."""
+    return _lstm(graph, _together(graph, inputs, state, weights), state)
+
+
+def lstm_advance(graph: Graph, projected: str, state: CellStep, weights: CellWeights) -> CellStep:
+    """A step from projected inputs."""
+    return _lstm(graph, _added(graph, projected, state, weights), state)
+
+
 def gru_step(graph: Graph, inputs: str, state: CellStep, weights: CellWeights) -> CellStep:
-    """See nn.cells.GatedRecurrentUnit."""
-    from_inputs = linear(graph, inputs, weights.inputs, weights.bias_input)
+    """A step from the inputs."""
+    return gru_advance(graph, project(graph, inputs, weights), state, weights)
+
+
+def gru_advance(graph: Graph, projected: str, state: CellStep, weights: CellWeights) -> CellStep:
+    """A step from projected inputs; see nn.cells.GatedRecurrentUnit."""
     from_state = linear(graph, state.hidden, weights.hidden, weights.bias_hidden)
-    x_r, x_z, x_n = graph.node("Split", from_inputs, outputs=3, axis=1, num_outputs=3)
+    x_r, x_z, x_n = graph.node("Split", projected, outputs=3, axis=1, num_outputs=3)
     h_r, h_z, h_n = graph.node("Split", from_state, outputs=3, axis=1, num_outputs=3)
     reset = graph.op("Sigmoid", graph.op("Add", x_r, h_r))
     update = graph.op("Sigmoid", graph.op("Add", x_z, h_z))
@@ -74,15 +98,21 @@ def gru_step(graph: Graph, inputs: str, state: CellStep, weights: CellWeights) -
     return CellStep(graph.op("Add", fresh, graph.op("Mul", update, state.hidden)), "")
 
 
-def plain_step(nonlinearity: str) -> Callable[[Graph, str, CellStep, CellWeights], CellStep]:
+def plain(operation: str) -> ExportedCell:
     """See nn.cells.TanhRecurrence and ReluRecurrence."""
 
     def step(graph: Graph, inputs: str, state: CellStep, weights: CellWeights) -> CellStep:
-        both = linear(graph, graph.join(inputs, state.hidden, axis=1), np.hstack([weights.inputs, weights.hidden]),
-                      weights.bias_input + weights.bias_hidden)
-        return CellStep(graph.op(nonlinearity, both), "")
+        return CellStep(graph.op(operation, _together(graph, inputs, state, weights)), "")
 
-    return step
+    def advance(graph: Graph, projected: str, state: CellStep, weights: CellWeights) -> CellStep:
+        return CellStep(graph.op(operation, _added(graph, projected, state, weights)), "")
+
+    return ExportedCell("RNN", (0,), {"activations": [operation]}, step, advance)
+
+
+def project(graph: Graph, inputs: str, weights: CellWeights, *, rank: int = 2) -> str:
+    """The input's part of every gate."""
+    return linear(graph, inputs, weights.inputs, weights.bias_input, rank=rank)
 
 
 def in_order(rows: Floats, gates: tuple[int, ...]) -> Floats:
@@ -92,8 +122,8 @@ def in_order(rows: Floats, gates: tuple[int, ...]) -> Floats:
 
 
 EXPORTED_CELLS: dict[str, ExportedCell] = {
-    "lstm": ExportedCell("LSTM", (0, 3, 1, 2), {}, lstm_step, has_cell_state=True),
-    "gru": ExportedCell("GRU", (1, 0, 2), {"linear_before_reset": 1}, gru_step),
-    "rnn_tanh": ExportedCell("RNN", (0,), {"activations": ["Tanh"]}, plain_step("Tanh")),
-    "rnn_relu": ExportedCell("RNN", (0,), {"activations": ["Relu"]}, plain_step("Relu")),
+    "lstm": ExportedCell("LSTM", (0, 3, 1, 2), {}, lstm_step, lstm_advance, has_cell_state=True),
+    "gru": ExportedCell("GRU", (1, 0, 2), {"linear_before_reset": 1}, gru_step, gru_advance),
+    "rnn_tanh": plain("Tanh"),
+    "rnn_relu": plain("Relu"),
 }

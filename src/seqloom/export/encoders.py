@@ -33,9 +33,11 @@ def text_encoder(graph: Graph, config: Config, weights: Weights) -> Encoded:
     lengths = graph.input("lengths", "int64", ["B"])
     copy = graph.input("copy", "int64", ["B", "S"]) if config.decoder.copy_source else ""
     embedded = embedding(graph, graph.op("Transpose", ids, perm=[1, 0]), weights.take("encoder.embedding.weight"))
-    found = stack(graph, embedded, graph.op("Cast", lengths, to=6), config.encoder, weights, "encoder.recurrent")
-    values = graph.op("Transpose", found.outputs, perm=[1, 0, 2])
     mask = real_positions(graph, lengths, graph.sizes(ids, 1, 2))
+    turned = graph.op("Unsqueeze", graph.op("Transpose", mask, perm=[1, 0]), graph.ids(2))
+    found = stack(graph, embedded, graph.op("Cast", lengths, to=6), turned, config.encoder, weights,
+                  "encoder.recurrent")
+    values = graph.op("Transpose", found.outputs, perm=[1, 0, 2])
     memory = Encoded(values, mask, lengths, found.hidden, found.cell, copy)
     features = config.source.features
     if features is None or features.mode != "encoder":

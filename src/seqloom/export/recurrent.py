@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from seqloom.config.sections import EncoderConfig
-from seqloom.export.cells import EXPORTED_CELLS, CellWeights, ExportedCell, in_order
+from seqloom.export.cells import EXPORTED_CELLS, CellStep, CellWeights, ExportedCell, in_order, project
 from seqloom.export.graph import Graph
 from seqloom.export.weights import Weights
 
@@ -20,14 +20,16 @@ class Stacked(NamedTuple):
     cell: list[str]
 
 
-def stack(graph: Graph, inputs: str, lengths: str, config: EncoderConfig, weights: Weights, name: str) -> Stacked:
-    """A stack over inputs [S B I] of these lengths [B] int32."""
+def stack(graph: Graph, inputs: str, lengths: str, mask: str, config: EncoderConfig, weights: Weights,
+          name: str) -> Stacked:
+    """A stack over inputs [S B I] of these lengths [B] int32, with mask [S B 1]."""
     cell = EXPORTED_CELLS[config.cell]
     hidden, cells = [], []
     for layer in range(config.layers):
         directions = [CellWeights.of(weights, f"{name}.layers.{layer}.cells.{direction}")
                       for direction in range(1 + config.bidirectional)]
-        found = _layer(graph, inputs, lengths, cell, directions)
+        found = _scan(graph, inputs, mask, cell, directions, f"layer{layer}_") if graph.int8 else \
+            _layer(graph, inputs, lengths, cell, directions)
         hidden.append(found.hidden[0])
         cells += found.cell
         residual = config.residual and layer > 0
@@ -50,3 +52,38 @@ def _layer(graph: Graph, inputs: str, lengths: str, cell: ExportedCell, directio
     side_by_side = graph.reshape(graph.op("Transpose", outputs, perm=[0, 2, 1, 3]), 0, 0, count * size)
     states = [graph.reshape(graph.op("Transpose", state, perm=[1, 0, 2]), 0, count * size) for state in last]
     return Stacked(side_by_side, states[:1], states[1:])
+
+
+def _scan(graph: Graph, inputs: str, mask: str, cell: ExportedCell, directions: list[CellWeights],
+          prefix: str) -> Stacked:
+    """One layer as a loop over time of our own: ONNX has no recurrent operation in whole numbers with a scale a row.
+
+    The inputs' products leave the loop; both directions go through it together. Padding carries the state through.
+    """
+    size, count = directions[0].hidden_size, len(directions)
+    body = Graph(f"{prefix}step", int8=graph.int8)
+    body.prefix = prefix
+    parts = ("hidden", "cell") if cell.has_cell_state else ("hidden",)
+    states = [CellStep(*(body.input(f"{prefix}{part}_{way}", "float32", ["B", size]) for part in parts),
+                       *(() if cell.has_cell_state else ("",))) for way in range(count)]
+    projected = [body.input(f"{prefix}gates_{way}", "float32", ["B", len(one.inputs)])
+                 for way, one in enumerate(directions)]
+    real = [body.input(f"{prefix}real_{way}", "bool", ["B", 1]) for way in range(count)]
+    outputs = []
+    for way, (state, one) in enumerate(zip(states, directions, strict=True)):
+        after = cell.advance(body, projected[way], state, one)
+        for part, new, old in zip(parts, after, state, strict=False):
+            kept = body.op("Where", real[way], new, old)
+            body.output(f"{prefix}next_{part}_{way}", kept, "float32", ["B", size])
+            outputs += [kept] if part == "hidden" else []
+    for way, value in enumerate(outputs):
+        body.output(f"{prefix}output_{way}", value, "float32", ["B", size])
+    zeros = graph.zeros(graph.sizes(inputs, 1, 2), size)
+    gates = [project(graph, inputs, one, rank=3) for one in directions]
+    found = graph.node(
+        "Scan", *[zeros] * (count * len(parts)), *gates, *[mask] * count, outputs=count * (len(parts) + 1), body=body,
+        num_scan_inputs=2 * count, scan_input_directions=[*range(count)] * 2, scan_output_directions=[*range(count)])
+    last, steps = found[: count * len(parts)], found[count * len(parts):]
+    zero = graph.op("Where", mask, graph.join(*steps, axis=2), graph.number(0.0))
+    hidden, cells = (graph.join(*last[start::len(parts)], axis=1) if start < len(parts) else "" for start in (0, 1))
+    return Stacked(zero, [hidden], [cells] if cells else [])
