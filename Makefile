@@ -34,7 +34,7 @@ $(STAMP): pyproject.toml constraints.txt
 		echo "seqloom needs Python 3.11 or later; '$(or $(PYTHON),python3)' is missing or older." >&2; \
 		echo "  fix: install one, or name it: make $(or $(MAKECMDGOALS),setup) PYTHON=/path/to/python3.11" >&2; \
 		exit 2; }
-	@test -x $(BIN)/python && $(BIN)/python -c '$(NEW_ENOUGH)' || "$(PYTHON)" -m venv --clear .venv \
+	@test -x $(BIN)/python && $(BIN)/python -c 'import pip; $(NEW_ENOUGH)' 2>/dev/null || "$(PYTHON)" -m venv --clear .venv \
 		|| { "$(PYTHON)" -m venv --clear --without-pip .venv && "$(PYTHON)" -m pip --python $(BIN)/python install pip; }
 	$(BIN)/python -m pip install --quiet -c constraints.txt $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) -e '.[dev]'
 	@touch $(STAMP)
