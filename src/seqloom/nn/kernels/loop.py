@@ -134,6 +134,7 @@ def _new_work(plan: Plan, inputs: Inputs, layers: Sequence[Layer], mask: Bool[Te
 
 
 def cell_work(work: Work, layers: Sequence[Layer], layer: int) -> CellWork:
+    """One layer's part of the work, as a cell's kernel reads and fills it."""
     return CellWork(
         work.gates[layer], work.hidden[layer], work.hidden_operand[layer],
         None if work.cell is None else work.cell[layer], None if work.extra is None else work.extra[layer],
@@ -141,6 +142,7 @@ def cell_work(work: Work, layers: Sequence[Layer], layer: int) -> CellWork:
 
 
 def attention_work(plan: Plan, inputs: Inputs, work: Work) -> AttentionWork:
+    """The attention's part of the work, as its kernel reads and fills it."""
     additive = None
     if inputs.query_weight is not None and inputs.query_bias is not None and inputs.score is not None:
         additive = Additive(inputs.query_weight, inputs.query_bias, inputs.score[0])
