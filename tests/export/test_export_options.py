@@ -86,8 +86,10 @@ def test_answers_are_those_of_torch(case: Case) -> None:
         options = DecodingConfig(max_length=6, **changes)  # type: ignore[arg-type]
         ours, theirs = (search(one, source, options, lines=lines, weights=True) for one in (engine, task.engine()))
         for given, expected in zip(ours, theirs, strict=True):
-            if case["context"] == "in_step":  # past the source's end steps are alike: answers in another order tie
-                given, expected = ([one for one in found[:1] if not changes.get("n_best")] for found in (given, expected))
+            if case["context"] == "in_step" and len(expected) > 1:
+                # Past the source's end steps are alike, so answers in another order are equally good.
+                np.testing.assert_allclose([one.score for one in given], [one.score for one in expected], **CLOSE)
+                continue
             assert [list(one.ids) for one in given] == [list(one.ids) for one in expected]
             for one, other in zip(given, expected, strict=True):
                 np.testing.assert_allclose(one.token_scores, other.token_scores, **CLOSE)

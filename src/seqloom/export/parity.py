@@ -5,12 +5,12 @@ The reference is the torch engine; where torch is not installed int8 is compared
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -35,8 +35,7 @@ FEWEST_WORSE = 2
 Say = Callable[[str], None]
 
 
-@dataclass(frozen=True)
-class Parity:
+class Parity(NamedTuple):
     """count inputs; changed: answers that differ; largest: difference of a token's log-probability; metrics by name:
     (reference, export), where the inputs have targets.
     """
@@ -47,7 +46,7 @@ class Parity:
     changed: int
     ties: int
     largest: float
-    metrics: dict[str, tuple[float, float]] = field(default_factory=dict)
+    metrics: Mapping[str, tuple[float, float]] = MappingProxyType({})
 
     def lines(self) -> list[str]:
         """What it says to people."""
