@@ -36,6 +36,7 @@ WEIGHTS = "model.safetensors"
 GENERATION = "generation_config.json"
 METRICS = "metrics.jsonl"
 CARD = "README.md"
+SECTIONS = ("data", "source", "encoder", "bridge", "decoder", "head", "training")  # of a whole config.yaml
 CHECKPOINTS = "checkpoints"
 QUARANTINE = "quarantine.tsv"
 REPLACED = ".replaced"  # ends the name of a run that --overwrite replaces, until the new one stands
@@ -94,7 +95,7 @@ def open_run(folder: str | Path) -> Run:
 
 def _read_config(path: Path) -> Config:
     """config.yaml and generation_config.json as one configuration."""
-    _check_version(path / CONFIG)
+    _check_text(path / CONFIG)
     generation = read_json(path / GENERATION)
     try:
         config, _ = load_config(str(path / CONFIG), values={"decoding": generation},
@@ -105,7 +106,8 @@ def _read_config(path: Path) -> Config:
     return config
 
 
-def _check_version(path: Path) -> None:
+def _check_text(path: Path) -> None:
+    """The version, and that no section is missing: without one, defaults would take the place of what was trained."""
     try:
         text = path.read_text(encoding="utf-8", errors="replace")
     except OSError as error:
@@ -115,6 +117,9 @@ def _check_version(path: Path) -> None:
     if given != str(FORMAT_VERSION):
         raise RunFolderError(f"format_version is {given}, this seqloom reads {FORMAT_VERSION}", where=str(path),
                              fix="install the version of seqloom that wrote the run (see its README.md)")
+    missing = [name for name in SECTIONS if not re.search(rf"^{name}:", text, re.MULTILINE)]
+    if missing:
+        raise RunFolderError(f"lacks {', '.join(missing)}", where=str(path), fix=COPY_AGAIN)
 
 
 # --- making ----------------------------------------------------------------------------------------------------------

@@ -8,6 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from seqloom.config.loading import update_config
+from seqloom.errors import ConfigError, DataError, Interrupted, RunFolderError, UsageError
+from seqloom.run import open_run
+from seqloom.training import loop
+from seqloom.training.session import resume_run, train_run
 from training_helpers import (
     Files,
     Killed,
@@ -23,12 +29,6 @@ from training_helpers import (
     terminate,
     write_pairs,
 )
-
-from seqloom.config.loading import update_config
-from seqloom.errors import ConfigError, DataError, Interrupted, RunFolderError, UsageError
-from seqloom.run import open_run
-from seqloom.training import loop
-from seqloom.training.session import resume_run, train_run
 
 DROPOUT = {"encoder": {"dropout": 0.2, "embedding_dropout": 0.1}, "decoder": {"dropout": 0.2}}
 CASES: dict[str, dict[str, Any]] = {
@@ -156,6 +156,17 @@ def test_other_options_are_refused_with_both_values(change: str, said: str, one_
     assert "finetune" in error.value.fix
 
 
+def test_a_changed_config_file_is_refused_too(one_epoch: Path, tmp_path: Path) -> None:
+    out = Path(shutil.copytree(one_epoch, tmp_path / "run"))
+    text = (out / "config.yaml").read_text(encoding="utf-8")
+    (out / "config.yaml").write_text(text.replace("batch_size: 4", "batch_size: 5"), encoding="utf-8")
+    with pytest.raises(UsageError, match=r"training\.batch_size: 4 in the run, 5 given"):
+        resume_run(out)
+    (out / "config.yaml").write_text(text.replace("epochs: 1", "epochs: 2"), encoding="utf-8")
+    resume_run(out)
+    assert len(rows_of(out)) == 2
+
+
 def test_other_data_is_refused(files: Files, tmp_path: Path) -> None:
     """Also where every length is as it was."""
     train, valid = (Path(shutil.copy(path, tmp_path)) for path in files)
@@ -202,6 +213,8 @@ def damage_numbers(path: Path, change: Any) -> None:
 @pytest.mark.parametrize(("change", "message"), [
     (lambda numbers: numbers.pop("progress"), "lacks progress"),
     (lambda numbers: numbers.pop("data"), "lacks data"),
+    (lambda numbers: numbers.pop("config"), "lacks config"),
+    (lambda numbers: numbers["config"].update(encoder=3), "the checkpoint's configuration is damaged: Input should be"),
     (lambda numbers: numbers["progress"].pop("step"), "step missing"),
     (lambda numbers: numbers["progress"].update(step="ten"), "step: Input should be a valid integer"),
     (lambda numbers: numbers["progress"].update(best=float("nan")), "best: Input should be a finite number"),

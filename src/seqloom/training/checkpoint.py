@@ -65,7 +65,7 @@ def read_checkpoint(folder: Path, name: str) -> tuple[dict[str, Tensor], dict[st
     if not path.is_dir():
         raise RunFolderError(f"{folder} has no checkpoint '{name}' to go on from",
                              fix="start again with --overwrite, or give another --out")
-    numbers = read_json(path / NUMBERS, *(("data", "progress") if name == "last" else ()))
+    numbers = read_json(path / NUMBERS, *(("config", "data", "progress") if name == "last" else ()))
     return _tensors(path / WEIGHTS), _tensors(path / STATE), numbers
 
 

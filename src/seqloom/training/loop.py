@@ -265,7 +265,8 @@ class Trainer:
     def save(self) -> None:
         """Write checkpoints/last: everything that `resume` needs."""
         tensors = {**optimizer_tensors(self.optimizer), **self.averaging.tensors()}
-        numbers = {"data": self.data.fingerprint, "progress": self.progress.model_dump()}
+        numbers = {"config": self.config.model_dump(mode="json"), "data": self.data.fingerprint,
+                   "progress": self.progress.model_dump()}
         write_checkpoint(self.folder, "last", stored_weights(self.model), tensors, numbers)
         self.saved = self.progress.seconds
 

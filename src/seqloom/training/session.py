@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 import shutil
 import tempfile
@@ -12,17 +13,20 @@ from typing import Any
 
 import numpy as np
 import torch
+from pydantic import ValidationError
 
 from seqloom.config.sections import Config
 from seqloom.data.storage import atomic_file, write_json
 from seqloom.engines.torch import TorchEngine
-from seqloom.errors import DataError, TrainingError, UsageError
+from seqloom.errors import DataError, RunFolderError, TrainingError, UsageError
 from seqloom.metrics import evaluate_outputs
 from seqloom.model import load_weights
 from seqloom.predictor import Predictor
 from seqloom.progress import Reporter, duration
 from seqloom.run import (
     CARD,
+    CHECKPOINTS,
+    COPY_AGAIN,
     WEIGHTS,
     Run,
     new_run_folder,
@@ -81,18 +85,17 @@ def train_run(config: Config, out: str | Path | None, *, overwrite: bool = False
 def resume_run(folder: str | Path, config: Config | None = None, *, reporter: Reporter | None = None) -> Path:
     """Go on with a run exactly where it stopped. `config`: the run's own, with changes that MAY_CHANGE allows.
 
-    Raises RunFolderError without a whole checkpoint, UsageError for other changes or other data.
+    Raises RunFolderError without a whole checkpoint, UsageError for other changes, in config.yaml too, or other data.
     """
     reporter = reporter or Reporter()
     run = open_run(folder)
-    if config is not None:
-        _refuse_changes(run.config, config, lambda key: not under(key, MAY_CHANGE), "a run cannot be resumed",
-                        "leave them out, or start a new run: train, or finetune from this run")
-        run = Run(run.folder, config, run.source, run.head)
+    run = Run(run.folder, config or run.config, run.source, run.head)
+    weights, tensors, numbers = read_checkpoint(run.folder, "last")
+    _refuse_changes(_trained_with(run.folder, numbers), run.config, lambda key: not under(key, MAY_CHANGE),
+                    "a run cannot be resumed", "undo it, or start a new run: train, or finetune from this run")
     if run.config.training.tensorboard:
         check_tensorboard()
     set_threads(run.config)
-    weights, tensors, numbers = read_checkpoint(run.folder, "last")
     with StopSignals("training has not gone on, and the run is as it was") as signals:
         data = _same_data(run, numbers, reporter)
         trainer = Trainer(run.config, data, run.folder, reporter, start=weights)
@@ -102,6 +105,15 @@ def resume_run(folder: str | Path, config: Config | None = None, *, reporter: Re
         reporter.say(f"going on from step {trainer.progress.step:,}, epoch {trainer.progress.epoch + 1}")
         trainer.run(signals)
         return _finish(trainer, run.folder, reporter, signals)
+
+
+def _trained_with(folder: Path, numbers: dict[str, Any]) -> Config:
+    """The configuration that a checkpoint was written with. Raises RunFolderError."""
+    try:
+        return Config.model_validate_json(json.dumps(numbers["config"]), strict=True)
+    except ValidationError as error:
+        raise RunFolderError(f"the checkpoint's configuration is damaged: {error.errors()[0]['msg']}",
+                             where=str(folder / CHECKPOINTS / "last"), fix=COPY_AGAIN) from None
 
 
 def _same_data(run: Run, numbers: dict[str, Any], reporter: Reporter) -> Prepared:
