@@ -46,7 +46,7 @@ def test_an_export_is_compared_on_real_inputs(run: Path, tmp_path: Path, data: l
     export = export_run(run, out, data=data, say=said.append)
     assert export.folder == out
     (parity,) = export.parity
-    assert (parity.precision, parity.reference, parity.count, parity.changed) == ("fp32", "torch fp32", len(TRIALS), 0)
+    assert (parity.precision, parity.reference, parity.inputs, parity.changed) == ("fp32", "torch fp32", len(TRIALS), 0)
     assert 0 < parity.largest < 1e-4
     assert said[0] == "comparing on the given files"
     assert said[1].startswith("fp32 against torch fp32: 0 of 8 answers differ (0.0 %); largest difference of a token's")
@@ -70,7 +70,7 @@ def test_inputs_are_made_up_where_the_data_is_gone(run: Path) -> None:
     said: list[str] = []
     (parity,) = export_run(run, say=said.append).parity
     assert said[0].startswith("comparing on made-up inputs")
-    assert (parity.count, parity.changed, parity.metrics) == (100, 0, {})
+    assert (parity.inputs, parity.changed, parity.metrics) == (100, 0, {})
 
 
 def test_the_same_model_gives_the_same_bytes(task: Tiny, run: Path) -> None:
@@ -101,7 +101,7 @@ def test_what_is_not_good_enough() -> None:
     assert fine._replace(changed=2, ties=2).problem() == ""
     assert fine._replace(changed=2, ties=1).problem() == "1 of 100 answers differ from torch fp32, expected none"
     assert fine._replace(largest=0.5).problem() == "log-probabilities differ by 0.5, expected at most 0.001"
-    whole = fine._replace(precision="int8", count=1000, largest=0.3, changed=100)
+    whole = fine._replace(precision="int8", inputs=1000, largest=0.3, changed=100)
     assert whole.problem() == ""
     assert whole._replace(changed=300).problem() == "300 of 1000 answers change, expected at most 20 %"
     assert whole._replace(changed=300, metrics={"bleu": (30.0, 29.9)}).problem() == ""

@@ -10,12 +10,13 @@ import typer.main
 
 from seqloom._version import __version__
 from seqloom.cli.answering import encode, predict, score
+from seqloom.cli.exporting import export
 from seqloom.cli.layout import Program, Verb
 from seqloom.cli.learning import average, doctor, finetune, presets, train
 from seqloom.cli.looking import curves, demo, evaluate, explain, info
 
 GROUPS = {
-    "Make a model": ("train", "finetune", "average", "demo"),
+    "Make a model": ("train", "finetune", "average", "export", "demo"),
     "Use it": ("predict", "score", "encode"),
     "Judge it": ("evaluate", "explain", "curves", "info"),
     "Before all that": ("doctor", "presets"),
@@ -29,6 +30,9 @@ seqloom train config.yaml --max-minutes 30
 seqloom train --resume --out runs/g2p""",
     finetune: "seqloom finetune runs/g2p more.tsv --out runs/g2p-more --epochs 5",
     average: "seqloom average runs/a runs/b runs/c --out runs/mean",
+    export: """\
+seqloom export runs/g2p g2p-onnx
+seqloom export runs/g2p g2p-int8 --int8 --data test.tsv""",
     demo: "seqloom demo",
     predict: """\
 seqloom predict runs/g2p                                  # a dialogue

@@ -36,13 +36,13 @@ Say = Callable[[str], None]
 
 
 class Parity(NamedTuple):
-    """count inputs; changed: answers that differ; largest: difference of a token's log-probability; metrics by name:
+    """inputs: how many; changed: answers that differ; largest: difference of a token's log-probability; metrics by name:
     (reference, export), where the inputs have targets.
     """
 
     precision: str
     reference: str
-    count: int
+    inputs: int
     changed: int
     ties: int
     largest: float
@@ -50,7 +50,7 @@ class Parity(NamedTuple):
 
     def lines(self) -> list[str]:
         """What it says to people."""
-        share = f"{self.changed} of {self.count} answers differ ({100 * self.changed / max(self.count, 1):.1f} %)"
+        share = f"{self.changed} of {self.inputs} answers differ ({100 * self.changed / max(self.inputs, 1):.1f} %)"
         if self.ties:
             share += f", {self.ties} of them between answers that are equally good"
         found = [f"{self.precision} against {self.reference}: {share}; largest difference of a token's "
@@ -63,17 +63,17 @@ class Parity(NamedTuple):
         """Why the export is not good enough, or ""."""
         if self.precision == "fp32":
             if self.changed > self.ties:
-                return f"{self.changed - self.ties} of {self.count} answers differ from {self.reference}, expected none"
+                return f"{self.changed - self.ties} of {self.inputs} answers differ from {self.reference}, expected none"
             if self.largest > FP32_BOUND:
                 return f"log-probabilities differ by {self.largest:.2g}, expected at most {FP32_BOUND:g}"
             return ""
         for name, (before, after) in self.metrics.items():
             scale = 1.0 if name == "exact_match" else 100.0
-            bound = max(INT8_BOUNDS[name], FEWEST_WORSE * scale / max(self.count, 1))
+            bound = max(INT8_BOUNDS[name], FEWEST_WORSE * scale / max(self.inputs, 1))
             if before - after > bound:
                 return f"{name} falls from {before:.4g} to {after:.4g}, expected at most {bound:.2g} less"
-        if not self.metrics and self.changed > max(INT8_CHANGED * self.count, FEWEST_WORSE):
-            return f"{self.changed} of {self.count} answers change, expected at most {100 * INT8_CHANGED:g} %"
+        if not self.metrics and self.changed > max(INT8_CHANGED * self.inputs, FEWEST_WORSE):
+            return f"{self.changed} of {self.inputs} answers change, expected at most {100 * INT8_CHANGED:g} %"
         return ""
 
 
