@@ -36,8 +36,8 @@ Say = Callable[[str], None]
 
 
 class Parity(NamedTuple):
-    """inputs: how many; changed: answers that differ; largest: difference of a token's log-probability; metrics by name:
-    (reference, export), where the inputs have targets.
+    """inputs: how many; changed: answers that differ, `ties` of them equally good; largest: difference of a token's
+    log-probability; metrics by name: (reference, export), where the inputs have targets.
     """
 
     precision: str
@@ -63,7 +63,8 @@ class Parity(NamedTuple):
         """Why the export is not good enough, or ""."""
         if self.precision == "fp32":
             if self.changed > self.ties:
-                return f"{self.changed - self.ties} of {self.inputs} answers differ from {self.reference}, expected none"
+                worse = self.changed - self.ties
+                return f"{worse} of {self.inputs} answers differ from {self.reference}, expected none"
             if self.largest > FP32_BOUND:
                 return f"log-probabilities differ by {self.largest:.2g}, expected at most {FP32_BOUND:g}"
             return ""
