@@ -64,7 +64,8 @@ def main(threads: int) -> None:
     config = Config.model_validate({"decoder": {"hidden_size": HIDDEN, "embedding_size": EMBEDDED}})
     draw = np.random.default_rng(1)
     clock = time.process_time if threads == 1 else time.perf_counter
-    print(f"milliseconds{' of CPU time' if threads == 1 else ''}, fastest of up to {REPEATS}, {threads} of {available_cores()} cores")
+    print(f"milliseconds{' of CPU time' if threads == 1 else ''}, fastest of up to {REPEATS}, "
+          f"{threads} of {available_cores()} cores")
     print(f"{'':10}" + "".join(f"{f'encode {B}':>12}" for B in (1, 64)) +
           "".join(f"{f'step {B}×{K}':>12}" for B, K in SHAPES) + f"{'MB':>8}")
     for int8 in (False, True):
