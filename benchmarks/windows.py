@@ -74,7 +74,7 @@ class Windows:
 
 def _take_standard_output() -> TextIO:
     """The standard output for answers alone; what else is printed goes to standard error."""
-    sys.stdout.flush()
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     return answers

@@ -23,6 +23,8 @@ from benchmarks import __main__ as command
 from benchmarks import contest, environments, floor, rivals, rows, settings, windows, work
 from benchmarks.peers import plain
 
+pytestmark = pytest.mark.slow  # whole suites in --quick form: minutes where the cores are busy
+
 KEYS = {"measure", "unit", "ours", "peer", "peer_version", "theirs", "ratio", "floor", "rounds", "spread", "cores",
         "commit"}  # DESIGN.md §6
 SIZES_W = {"embedding": 256, "encoder": 256, "decoder": 512, "batch": 64, "feeding": True, "source_symbols": 5_894,
@@ -59,9 +61,9 @@ def test_rows_survive_the_file_and_have_every_key(tmp_path: Path) -> None:
 
 
 def test_table_says_cores_and_reasons() -> None:
-    text = rows.table([rows.compare("speed", "x/s", [12345.0], ("rival", "1.0"), [1000.0], floor=20000.0),
+    text = rows.table([rows.compare("speed", "x/s", [12340.0], ("rival", "1.0"), [1000.0], floor=20000.0),
                        rows.not_measured("speed", "x/s", [1.0], ("broken", "2"), "no wheel")])
-    assert "12,345" in text
+    assert "12,340" in text
     assert "12.3 ×" in text
     assert "not measured: no wheel" in text
     assert f"{rows.cores()} cores, commit " in text
@@ -94,12 +96,12 @@ def test_real_characters_are_the_shared_tasks(shared_data: Path, tmp_path: Path)
     assert (tmp_path / "train.target").read_text(encoding="utf-8").startswith("a b ɑ̃ d ɔ n e\n")
 
 
-@pytest.mark.parametrize(("name", "source", "target", "tolerance"), [("W", 13.13, 12.61, 0.07), ("C", 7.25, 5.54, 0.07)])
-def test_drawn_pairs_have_the_lengths_of_the_real_ones(name: str, source: float, target: float,
-                                                       tolerance: float) -> None:
+@pytest.mark.parametrize(("name", "source", "target"), [("W", 13.13, 12.61), ("C", 7.25, 5.54)])
+def test_drawn_pairs_have_the_lengths_and_frequencies_of_the_real_ones(name: str, source: float,
+                                                                       target: float) -> None:
     pairs = list(islice(work.drawn_pairs(name), 3000))
     for side, wanted in ((0, source), (1, target)):
-        assert statistics.mean(len(pair[side]) for pair in pairs) == pytest.approx(wanted, rel=tolerance)
+        assert statistics.mean(len(pair[side]) for pair in pairs) == pytest.approx(wanted, rel=0.07)
     counted = Counter(symbol for pair in pairs for symbol in pair[0]).most_common(8)
     ratio = work.COUNTED[name].source_counts[0] / work.COUNTED[name].source_counts[3]
     assert counted[0][1] / counted[7][1] == pytest.approx(ratio, rel=0.3)
@@ -118,9 +120,10 @@ def test_drawn_work_says_so_and_is_the_same_every_time(tmp_path: Path) -> None:
 
 
 def test_floor_counts_the_published_work() -> None:
-    """reference/peers.md: about 45 MFLOP for each target token of work W, forward and backward."""
-    tokens = 64 * 13.61
-    assert floor.operations(floor.products(SIZES_W)) / tokens == pytest.approx(45e6, rel=0.1)
+    """Each weight takes two operations forward and four backward for each token, but embeddings, which only look up:
+    of 12.04 M weights (reference/peers.md) 256 for each of 5,898 and 7,882 symbols."""
+    weights = 12.04e6 - 256 * (5_898 + 7_882)
+    assert floor.operations(floor.products(SIZES_W)) / (64 * 13.61) == pytest.approx(6 * weights, rel=0.05)
 
 
 def test_floor_without_feeding_has_fewer_step_products() -> None:
@@ -267,7 +270,7 @@ def test_rivals_pin_exact_versions_and_say_what_they_can(name: str) -> None:
 
 def test_environment_that_cannot_be_installed_says_why(tmp_path: Path) -> None:
     nowhere = str(tmp_path / "missing-1.0-py3-none-any.whl")
-    with pytest.raises(environments.InstallError, match="pip: .*missing-1.0"):
+    with pytest.raises(environments.InstallError, match=r"pip: .*missing-1\.0"):
         environments.installed(environments.Environment("broken", (nowhere,)), tmp_path / "all")
 
 
@@ -320,7 +323,9 @@ def test_training_suite(measured: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     assert set(speeds) == {None, "plain loop, tutorial", "plain loop, bucketed", "uninstallable", "crashing"}
     for name in ("plain loop, tutorial", "plain loop, bucketed"):
         row = speeds[name]
-        assert row.ours is not None and row.theirs is not None and row.floor is not None
+        assert row.ours is not None
+        assert row.theirs is not None
+        assert row.floor is not None
         assert row.ratio == pytest.approx(row.ours / row.theirs, rel=2e-3)
         assert "generated, as SIGMORPHON 2020 French" in row.note
         assert row.rounds == 1
@@ -334,10 +339,10 @@ def test_training_suite(measured: Any, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_prediction_suite(measured: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("torch")
-    monkeypatch.setitem(settings.QUICK, "manners", ((4, 3), (1, 1)))
+    monkeypatch.setitem(settings.QUICK, "manners", ((4, 1), (1, 3)))
     found, table = measured("prediction", "--peers", "plain", "--rounds", "1")
-    batched = next(row for row in found if row.measure == "prediction C, batch 4, beam 3, torch fp32" and row.peer)
-    alone = next(row for row in found if row.measure == "prediction C, one by one, greedy, torch fp32" and row.peer)
+    batched = next(row for row in found if row.measure == "prediction C, batch 4, greedy, torch fp32" and row.peer)
+    alone = next(row for row in found if row.measure == "prediction C, one by one, beam 3, torch fp32" and row.peer)
     assert (batched.unit, alone.unit) == ("sentences/s", "ms")
     for row in (batched, alone):
         ours, theirs = (float(number) for number in row.note.split(", ")[-1].split(" symbols")[0].split(" and "))

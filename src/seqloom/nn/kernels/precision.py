@@ -1,7 +1,7 @@
 """Which library multiplies fp32 matrices on a CPU.
 
 torch has two: its default BLAS and oneDNN. oneDNN is 1.3 to 2 times faster on the products of training (on AVX-512
-CPUs, from about 6 rows on), and the BLAS is 2 to 3 times faster on the batched vector products of attention.
+CPUs, from about six rows on), and the BLAS is 2 to 3 times faster on the batched vector products of attention.
 oneDNN serves fp32 only when torch is told that bf16 products are allowed ("medium"); most CPUs compute in fp32 all
 the same, but one with bf16 matrix units (AMX) may not. Here fp32 stays fp32: `fast_fp32` measures first.
 """
@@ -9,41 +9,52 @@ the same, but one with bf16 matrix units (AMX) may not. Here fp32 stays fp32: `f
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 
-# Relative error of a product in norm: fp32 is near 4e-7, TF32 near 3e-4, bf16 near 3e-3.
+# Relative error of a product, in norm: fp32 is near 4e-7, TF32 near 3e-4, bf16 near 3e-3.
 FP32_ERROR = 4e-6
-
 
 # oneDNN's own setting, apart from CUDA's; torch 2.9 or later has it.
 _ONEDNN: Any = getattr(torch.backends.mkldnn, "matmul", None)
 
 
-def _own_setting() -> bool:
-    return hasattr(_ONEDNN, "fp32_precision")
+def _set_own(value: str) -> None:
+    _ONEDNN.fp32_precision = value
 
 
-def _uses_onednn() -> bool:
-    """Whether oneDNN serves fp32 products now."""
-    if _own_setting():
-        return bool(_ONEDNN.fp32_precision == "bf16")
-    return torch.get_float32_matmul_precision() == "medium"
+class _Setting:
+    """Where "oneDNN serves fp32" is set, and its values. `read` gives the present one, `write` takes it back.
 
+    The common setting would also let CUDA round to TF32, so where there is CUDA only oneDNN's own is touched; an older
+    torch with CUDA has none, and keeps its default library.
+    """
 
-def _use_onednn(enabled: bool) -> None:
-    """The common setting would let CUDA round to TF32, so where there is CUDA only oneDNN's own one is touched."""
-    if not torch.cuda.is_available():
-        torch.set_float32_matmul_precision("medium" if enabled else "highest")
-    elif _own_setting():
-        _ONEDNN.fp32_precision = "bf16" if enabled else "ieee"
+    def __init__(self) -> None:
+        self.exists = True
+        self.read: Callable[[], str] = torch.get_float32_matmul_precision
+        self.write: Callable[[str], None] = torch.set_float32_matmul_precision
+        self.onednn, self.default = "medium", "highest"
+        if torch.cuda.is_available():
+            self.exists = hasattr(_ONEDNN, "fp32_precision")
+            self.read, self.write = (lambda: str(_ONEDNN.fp32_precision)), _set_own
+            self.onednn, self.default = "bf16", "ieee"
+
+    @contextmanager
+    def at(self, value: str) -> Iterator[None]:
+        before = self.read()
+        self.write(value)
+        try:
+            yield
+        finally:
+            self.write(before)
 
 
 def product_error() -> float:
-    """Relative error in norm of fp32 products with the present setting: the worst of a few shapes, against float64."""
+    """Relative error, in norm, of fp32 products as they are set now: the worst of a few shapes, against float64."""
     draw = torch.Generator().manual_seed(0)
     errors = []
     for rows, inner, columns in ((64, 512, 256), (8, 1024, 64), (256, 64, 512)):
@@ -56,29 +67,11 @@ def product_error() -> float:
 @functools.cache
 def onednn_keeps_fp32() -> bool:
     """Measured once in a process: whether oneDNN's fp32 products have fp32's rounding error on this machine."""
-    available = torch.backends.mkldnn.is_available()
-    if not available or (torch.cuda.is_available() and not _own_setting()):
+    setting = _Setting()
+    if not setting.exists or not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
         return False
-    with _setting(True):
+    with setting.at(setting.onednn):
         return product_error() <= FP32_ERROR
-
-
-@contextmanager
-def _setting(enabled: bool) -> Iterator[None]:
-    if _own_setting() and torch.cuda.is_available():
-        before = _ONEDNN.fp32_precision
-        _use_onednn(enabled)
-        try:
-            yield
-        finally:
-            _ONEDNN.fp32_precision = before
-    else:
-        common = torch.get_float32_matmul_precision()
-        _use_onednn(enabled)
-        try:
-            yield
-        finally:
-            torch.set_float32_matmul_precision(common)
 
 
 @contextmanager
@@ -86,18 +79,12 @@ def fast_fp32() -> Iterator[None]:
     """Inside, fp32 products on the CPU run in oneDNN if it keeps fp32's rounding error, else at torch's "highest"
     precision. CUDA computes in true fp32 either way. The setting is one for the whole process, and is put back.
     """
-    with _setting(onednn_keeps_fp32()):
+    setting = _Setting()
+    if not setting.exists:
         yield
-
-
-def multiplies_bf16(device: torch.device) -> bool:
-    """Whether this device has instructions for bf16 products; without them they are emulated, slower than fp32."""
-    if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    if device.type != "cpu":
-        return False
-    # AVX-512 BF16 and AMX on x86; torch tells the first by a function of its own, where it knows it.
-    return bool(getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)())
+        return
+    with setting.at(setting.onednn if onednn_keeps_fp32() else setting.default):
+        yield
 
 
 class BatchedProducts:
@@ -107,12 +94,15 @@ class BatchedProducts:
     """
 
     def __init__(self, device: torch.device) -> None:
-        self._active = device.type == "cpu" and _uses_onednn()
+        self._setting = _Setting() if device.type == "cpu" else None
+        if self._setting is not None and (
+                not self._setting.exists or self._setting.read() != self._setting.onednn):
+            self._setting = None
 
     def __enter__(self) -> None:
-        if self._active:
-            _use_onednn(False)
+        if self._setting is not None:
+            self._setting.write(self._setting.default)
 
     def __exit__(self, *_: object) -> None:
-        if self._active:
-            _use_onednn(True)
+        if self._setting is not None:
+            self._setting.write(self._setting.onednn)
