@@ -27,7 +27,7 @@ def test_this_version_has_one() -> None:
 
 @pytest.mark.parametrize("run", RUNS, ids=lambda run: f"{run.parent.name}-{run.name}")
 def test_it_predicts_the_same(run: Path) -> None:
-    """Text, and score to 1e-5, of the run's own search, of greedy search, and of given targets; in one batch and alone."""
+    """Text, and score to 1e-5: the run's own search, greedy search, given targets; in one batch and alone."""
     model, entries = seqloom.load(run), expected(run)
     inputs = [entry["input"] for entry in entries]
     beam, greedy = model.predict(inputs), model.predict(inputs, beam_size=1)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 import torch
+
 from training_helpers import Files, letters, write_pairs
 
 

@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 import torch
-from training_helpers import Killed, kill
 
 from seqloom.data import storage
 from seqloom.data.storage import atomic_file, read_json, write_json
 from seqloom.errors import RunFolderError, TrainingError, UsageError
 from seqloom.training.checkpoint import read_checkpoint, write_checkpoint
+from training_helpers import Killed, kill
 
 # Every call that changes the disk while a checkpoint is written.
 CALLS = [(storage.tempfile, "mkstemp"), (Path, "chmod"), (os, "fsync"), (Path, "replace"), (Path, "rename"),

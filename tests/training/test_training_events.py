@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from training_helpers import Files, at_update, configuration, interrupt, rows_of
 
 from seqloom.config.loading import update_config
 from seqloom.errors import Interrupted, MissingExtraError
 from seqloom.run import open_run
 from seqloom.training import events
 from seqloom.training.session import resume_run, train_run
+from training_helpers import Files, at_update, configuration, interrupt, rows_of
 
 
 def scalars(folder: Path) -> dict[str, list[tuple[int, float]]]:

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
-from training_helpers import Files, configuration, trainer_of
 
 from seqloom.engines.torch import TorchEngine, to_tensors
 from seqloom.training import gradients
 from seqloom.training.loop import Trainer
 from seqloom.training.validation import gold_history
 from seqloom.types import Batch
+from training_helpers import Files, configuration, trainer_of
 
 
 def trainer(files: Files, folder: Path, *, double: bool = True, **options: Any) -> Trainer:

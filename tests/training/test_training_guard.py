@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 import torch
-from training_helpers import Files, Told, configuration, rows_of, trainer_of
 
 from seqloom.errors import TrainingError
 from seqloom.model import Model
 from seqloom.training.guard import MAX_BAD_UPDATES
 from seqloom.training.session import train_run
 from seqloom.types import Loss
+from training_helpers import Files, Told, configuration, rows_of, trainer_of
 
 
 def spoil_losses(monkeypatch: pytest.MonkeyPatch, bad: Any) -> None:

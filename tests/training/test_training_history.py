@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from training_helpers import Files, configuration, rows_of, trainer_of
 
 from seqloom.config.sections import TeacherForcingConfig
 from seqloom.data.batching import pad
@@ -19,6 +18,7 @@ from seqloom.training.history import draw_own_history, gold_ratio
 from seqloom.training.seeds import derived_seed, generator
 from seqloom.training.session import train_run
 from seqloom.types import START, Batch
+from training_helpers import Files, configuration, rows_of, trainer_of
 
 
 def forcing(**options: Any) -> TeacherForcingConfig:

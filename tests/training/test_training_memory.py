@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 import torch
-from training_helpers import Files, Told, configuration, rows_of, trainer_of
 
 from seqloom.errors import TrainingError
 from seqloom.model import Model
@@ -16,6 +15,7 @@ from seqloom.training.gradients import TOLD, is_out_of_memory
 from seqloom.training.loop import Trainer
 from seqloom.training.session import train_run
 from seqloom.types import Loss
+from training_helpers import Files, Told, configuration, rows_of, trainer_of
 
 ERRORS: dict[str, Any] = {
     "torch": lambda: torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."),

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from training_helpers import Files, at_update, configuration, rows_of, state_of
 
 from seqloom.data import storage
 from seqloom.errors import DataError, TrainingError, UsageError
 from seqloom.run import open_run
 from seqloom.training.session import resume_run, train_run
+from training_helpers import Files, at_update, configuration, rows_of, state_of
 
 
 def test_a_folder_that_cannot_be_made(files: Files, tmp_path: Path) -> None:

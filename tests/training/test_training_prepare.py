@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from training_helpers import Files, Told, configuration, letters, state_of, trainer_of, write_pairs
 
 from seqloom.data.doctor import source_fingerprint
 from seqloom.errors import DataError, TrainingError
@@ -21,6 +20,7 @@ from seqloom.training.loop import Trainer
 from seqloom.training.prepare import Prepared, examine, prepare, roles_and_columns
 from seqloom.training.session import resume_run, train_run
 from seqloom.types import END, START, Record
+from training_helpers import Files, Told, configuration, letters, state_of, trainer_of, write_pairs
 
 
 def prepared(folder: Path, config: Any) -> Prepared:

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 import torch
 from torch import nn
-from training_helpers import Files, Told, configuration, rows_of, trainer_of
 
 from seqloom.config.sections import ScheduleConfig, TrainingConfig
 from seqloom.metrics import METRICS
@@ -21,6 +20,7 @@ from seqloom.training.optimizers import DEFAULT_RATES, Schedule, base_rate, buil
 from seqloom.training.session import train_run
 from seqloom.training.state import Rate
 from seqloom.training.validation import LOWER_IS_BETTER
+from training_helpers import Files, Told, configuration, rows_of, trainer_of
 
 
 def schedule(rate: float, **options: Any) -> Schedule:

@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from training_helpers import Files, Told, at_update, configuration, in_validation, interrupt, rows_of, terminate
 
 from seqloom.config.loading import update_config
 from seqloom.errors import Interrupted
 from seqloom.run import open_run
 from seqloom.training import session
 from seqloom.training.session import resume_run, train_run
+from training_helpers import Files, Told, at_update, configuration, in_validation, interrupt, rows_of, terminate
 
 ENDLESS = ["--set", "training.epochs=1000000", "--set", "training.patience=null"]
 

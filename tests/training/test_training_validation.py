@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from training_helpers import Files, Told, configuration, rows_of, trainer_of
 
 import seqloom
 from seqloom.data.files import read_records
@@ -22,6 +21,7 @@ from seqloom.training import validation
 from seqloom.training.session import plan_run, train_run
 from seqloom.training.validation import free_token_accuracy, gold_history, validate, validation_line
 from seqloom.types import Record
+from training_helpers import Files, Told, configuration, rows_of, trainer_of
 
 # What other people's scripts read from metrics.jsonl.
 KEYS = """step epoch seconds train_loss learning_rate tokens_per_second teacher_forcing_ratio clipped_share bad_updates
