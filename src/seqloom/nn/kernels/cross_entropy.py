@@ -7,10 +7,9 @@ from typing import Any, NamedTuple
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
-from seqloom.nn.kernels.primitives import add_product, copy_to, operand_of, set_product
+from seqloom.nn.kernels.primitives import add_product, copy_to, operand_of, refuse_second_order, set_product
 
 # Positions are taken in chunks whose fp32 logits fit in this, so that they stay in a CPU's cache; but at least
 # SMALLEST_CHUNK of them, so that adding to the weight's gradient, one pass over it for each chunk, stays cheap.
@@ -133,8 +132,8 @@ class _LinearCrossEntropy(torch.autograd.Function):
         return total, correct
 
     @staticmethod
-    @once_differentiable
     def backward(node: Any, gradient: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
+        refuse_second_order("linear_cross_entropy", "use linear_cross_entropy_reference, which gives the same numbers")
         of, node.ready = node.ready, None
         with torch.autocast(gradient.device.type, enabled=False):
             of = of or _pass(*node.saved_tensors, *node.options, gradient=True)[2]

@@ -15,7 +15,6 @@ from typing import Any, NamedTuple
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 from seqloom.nn.cells import Cell
@@ -24,6 +23,7 @@ from seqloom.nn.kernels import loop, loop_backward
 from seqloom.nn.kernels.cell_steps import KERNELS
 from seqloom.nn.kernels.loop import Inputs, Layer, Plan, Work
 from seqloom.nn.kernels.loop_backward import Results
+from seqloom.nn.kernels.primitives import refuse_second_order
 from seqloom.nn.memory import Memory
 from seqloom.nn.recurrent import RecurrentStack
 from seqloom.nn.scores import Concat
@@ -97,8 +97,8 @@ class _Unroll(torch.autograd.Function):
                 None if inputs.combination is None else work.fed[1:].transpose(0, 1))
 
     @staticmethod
-    @once_differentiable
     def backward(node: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
+        refuse_second_order("the input-feeding kernel", "set decoder.use_kernel = False, which gives the same numbers")
         saved = node.saved_tensors
         size = len(saved) - len(Work._fields)
         inputs, layers = _arranged(saved[:size])

@@ -46,6 +46,13 @@ def operand_of(buffer: Tensor, low: torch.dtype | None) -> Tensor:
     return buffer if low is None else torch.empty_like(buffer, dtype=low)
 
 
+def refuse_second_order(function: str, instead: str) -> None:
+    """To be called in a backward pass: torch records one of its own only for gradients of gradients."""
+    if torch.is_grad_enabled():
+        raise RuntimeError(f"{function} has a gradient, but not a gradient of its gradient (create_graph=True)\n"
+                           f"  fix: {instead}")
+
+
 def copy_to(out: Tensor, full: Tensor) -> None:
     """out ← full, where they differ in precision: otherwise an operand is the buffer itself."""
     if out.dtype != full.dtype:

@@ -1,0 +1,119 @@
+"""The choice of the library for fp32 products: measured, never less than fp32, and put back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+import torch
+
+from seqloom.nn.kernels import precision
+from seqloom.nn.kernels.precision import BatchedProducts, fast_fp32, onednn_keeps_fp32, product_error
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(autouse=True)
+def measured_anew() -> Iterator[None]:
+    onednn_keeps_fp32.cache_clear()
+    yield
+    onednn_keeps_fp32.cache_clear()
+    assert torch.get_float32_matmul_precision() == "highest"
+
+
+def test_the_default_library_multiplies_in_fp32() -> None:
+    assert product_error() < precision.FP32_ERROR
+
+
+def test_less_than_fp32_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """TF32 keeps 10 bits of a factor, bf16 7."""
+    multiply = torch.Tensor.__matmul__
+    for bits in (10, 7):
+        def rounded(left: torch.Tensor, right: torch.Tensor, bits: int = bits) -> torch.Tensor:
+            if left.dtype == torch.float64:
+                return multiply(left, right)
+            mantissa, exponent = torch.frexp(left)
+            return multiply(torch.ldexp((mantissa * 2 ** (bits + 1)).round() / 2 ** (bits + 1), exponent), right)
+
+        monkeypatch.setattr(torch.Tensor, "__matmul__", rounded)
+        assert product_error() > 10 * precision.FP32_ERROR
+
+
+def test_inside_products_are_fp32_and_afterwards_everything_is_as_before() -> None:
+    left, right = torch.randn(64, 512), torch.randn(512, 64)
+    exact = left.double() @ right.double()
+    with fast_fp32():
+        assert torch.get_float32_matmul_precision() == ("medium" if onednn_keeps_fp32() else "highest")
+        assert ((left @ right).double() - exact).norm() < 4e-6 * exact.norm()
+    assert torch.get_float32_matmul_precision() == "highest"
+
+
+@pytest.mark.parametrize("before", ["highest", "high", "medium"])
+def test_what_stood_before_comes_back_after_an_error_too(before: str) -> None:
+    torch.set_float32_matmul_precision(before)
+    with pytest.raises(ZeroDivisionError), fast_fp32():
+        raise ZeroDivisionError
+    assert torch.get_float32_matmul_precision() == before
+    torch.set_float32_matmul_precision("highest")
+
+
+def test_a_library_that_rounds_to_bf16_is_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(precision, "product_error", lambda: 3e-3)
+    torch.set_float32_matmul_precision("medium")
+    with fast_fp32():
+        assert torch.get_float32_matmul_precision() == "highest"
+    torch.set_float32_matmul_precision("highest")
+
+
+def test_measured_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = []
+    monkeypatch.setattr(precision, "product_error", lambda: calls.append(1) or 0.0)
+    for _ in range(3):
+        with fast_fp32():
+            pass
+    assert len(calls) == 1
+
+
+def test_the_generator_of_random_numbers_is_left_alone() -> None:
+    state = torch.get_rng_state()
+    with fast_fp32():
+        pass
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_with_cuda_the_setting_that_allows_tf32_is_not_touched(monkeypatch: pytest.MonkeyPatch) -> None:
+    """torch before 2.9 has no setting of oneDNN's own, and then there is nothing to be done."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    own = getattr(torch.backends.mkldnn, "matmul", None)
+    before = getattr(own, "fp32_precision", None)
+    monkeypatch.setattr(torch, "set_float32_matmul_precision", pytest.fail)
+    with fast_fp32():
+        assert not torch.backends.cuda.matmul.allow_tf32
+        assert getattr(own, "fp32_precision", None) == (before if not onednn_keeps_fp32() else "bf16")
+    assert getattr(own, "fp32_precision", None) == before
+    monkeypatch.setattr(precision, "_ONEDNN", None)
+    onednn_keeps_fp32.cache_clear()
+    assert not onednn_keeps_fp32()
+    with fast_fp32(), BatchedProducts(CPU):
+        pass
+
+
+def test_batched_products_go_to_the_default_library_and_back() -> None:
+    torch.set_float32_matmul_precision("medium")
+    batched = BatchedProducts(CPU)
+    for _ in range(2):
+        with batched:
+            assert torch.get_float32_matmul_precision() == "highest"
+        assert torch.get_float32_matmul_precision() == "medium"
+    with pytest.raises(ZeroDivisionError), batched:
+        raise ZeroDivisionError
+    assert torch.get_float32_matmul_precision() == "medium"
+    torch.set_float32_matmul_precision("highest")
+
+
+@pytest.mark.parametrize("setting", ["highest", "high"])
+def test_batched_products_change_nothing_that_onednn_does_not_serve(setting: str) -> None:
+    torch.set_float32_matmul_precision(setting)
+    with BatchedProducts(CPU):
+        assert torch.get_float32_matmul_precision() == setting
+    torch.set_float32_matmul_precision("highest")
