@@ -8,6 +8,9 @@ ours         seqloom in such a process
 peers/       each rival: how it is installed, told what to do, and made to work in windows
 rivals       which of them there are
 environments an environment of its own for each rival, all with the torch that seqloom runs on
+settings     how long, how often and on what they measure
 floor        what the matrix products of an update cost by themselves
 training, prediction, scale   the three suites
+
+Beside them, scripts for a quick look at one part: kernels, onnx_step.
 """

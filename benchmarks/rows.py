@@ -14,8 +14,8 @@ from typing import Any
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
 
-# Units in which less is better; the ratio then still says how many times better ours is.
-LESS_IS_BETTER = ("s", "ms", "MiB")
+# Times: less is better, and the ratio still says how many times faster ours is.
+TIMES = ("s", "ms")
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,8 @@ class Row:
 
     measure: what, on which work, at which precision.
     ours, theirs: medians over the rounds in `unit`; theirs is None without a rival, or where `note` says why not.
-    ratio: how many times better ours is: ours / theirs, or theirs / ours for units in which less is better.
+    ratio: ours / theirs; of times theirs / ours, so that it says how many times faster ours is either way. Of memory it
+        is how many times as much ours takes.
     floor: what matrix products alone would take at this machine's best rate for each shape, in `unit`.
     spread: (largest − smallest) / median over the rounds: of the ratio, or of ours where there is no rival.
     note: which data, parameters, words of output; or "not measured: reason".
@@ -53,11 +54,11 @@ def compare(measure: str, unit: str, ours: Sequence[float], peer: tuple[str, str
     """The row of what was measured round by round; `peer` is (name, version)."""
     mine = statistics.median(ours) if ours else None
     other = statistics.median(theirs) if theirs else None
-    ratios = [better(unit, one, two) for one, two in zip(ours, theirs, strict=False)]
-    ratio = None if mine is None or other is None else better(unit, mine, other)
+    ratios = [ratio_of(unit, one, two) for one, two in zip(ours, theirs, strict=False)]
+    ratio = None if mine is None or other is None else ratio_of(unit, mine, other)
     return Row(measure, unit, rounded(mine), peer and peer[0], peer and peer[1], rounded(other), rounded(ratio),
                rounded(floor), min(len(ours), len(theirs)) if theirs else len(ours),
-               rounded(spread(ratios if ratios else ours)), cores(), commit(), note)
+               rounded(spread(ratios or ours)), cores(), commit(), note)
 
 
 def not_measured(measure: str, unit: str, ours: Sequence[float], peer: tuple[str, str], reason: str) -> Row:
@@ -65,9 +66,9 @@ def not_measured(measure: str, unit: str, ours: Sequence[float], peer: tuple[str
     return compare(measure, unit, ours, peer, note=f"not measured: {reason}")
 
 
-def better(unit: str, ours: float, theirs: float) -> float:
-    """How many times better ours is."""
-    return theirs / ours if unit in LESS_IS_BETTER else ours / theirs
+def ratio_of(unit: str, ours: float, theirs: float) -> float:
+    """See Row."""
+    return theirs / ours if unit in TIMES else ours / theirs
 
 
 def spread(values: Sequence[float]) -> float | None:
@@ -117,21 +118,23 @@ HEADINGS = ("measure", "unit", "ours", "peer", "theirs", "ratio", "floor", "spre
 
 
 def table(rows: Sequence[Row]) -> str:
-    """Rows as text in columns, with the core count beneath."""
+    """Rows as text in columns, with the core count beneath. Notes only where there is no rival or no figure of his."""
     lines = [list(HEADINGS), *(_cells(row) for row in rows)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(HEADINGS) - 1)]
     text = ["  ".join([*(cell.ljust(width) for cell, width in zip(line, widths, strict=False)), line[-1]]).rstrip()
             for line in lines]
     counts = sorted({row.cores for row in rows})
     foot = f"{' or '.join(map(str, counts))} cores, commit {', '.join(sorted({row.commit for row in rows}))}; " \
-           "medians; ratio: how many times better ours is; spread: of the ratio over the rounds"
+           "medians; ratio: how many times faster ours is, of memory how many times as much it takes; " \
+           "spread: of the ratio over the rounds"
     return "\n".join([text[0], "-" * len(text[0]), *text[1:], foot])
 
 
 def _cells(row: Row) -> list[str]:
     peer = " ".join(part for part in (row.peer, row.peer_version) if part)
     return [row.measure, row.unit, _number(row.ours), peer, _number(row.theirs), _number(row.ratio, " ×"),
-            _number(row.floor), "" if row.spread is None else f"{100 * row.spread:.0f} %", row.note]
+            _number(row.floor), "" if row.spread is None else f"{100 * row.spread:.0f} %",
+            row.note if row.theirs is None else ""]
 
 
 def _number(value: Any, unit: str = "") -> str:

@@ -122,5 +122,7 @@ def _likelihood(predictor: Predictor, records: Sequence[Record], reporter: Repor
             total += scored.score
             tokens += len(scored.token_scores)
             characters += len(scored.text)
+    if not tokens or not characters:
+        return {}
     found = {"perplexity": perplexity(total, tokens), "bits_per_character": bits_per_character(total, characters)}
     return {name: value for name, value in found.items() if np.isfinite(value)}

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable
 from contextlib import suppress
 
+from seqloom.cli.options import is_foreign
 from seqloom.cli.streams import warn
 from seqloom.config.sections import DecodingConfig
 from seqloom.predictor import Predictor
@@ -31,8 +32,10 @@ def converse(predictor: Predictor, options: DecodingConfig, *, line: Callable[[i
         except EOFError:
             warn("")
             return 0
-        except UnicodeDecodeError as error:
-            warn(f"not UTF-8: byte 0x{error.object[error.start]:02X}")
+        except UnicodeDecodeError:
+            typed = "\udcff"
+        if is_foreign(typed):
+            warn("what was typed is not UTF-8")
             continue
         cells = typed.split("\t") if len(roles) > 1 else [typed]
         if len(cells) != len(roles):

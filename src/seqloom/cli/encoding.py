@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from seqloom.cli.prediction import SHOWN_WARNINGS, Inputs, open_predictor
+from seqloom.cli.prediction import SHOWN_WARNINGS, Inputs, check_streams, open_predictor
 from seqloom.cli.streams import note
 from seqloom.data.storage import atomic_file
 from seqloom.errors import DataError, UsageError
@@ -22,6 +22,7 @@ def run_encoding(run: str, file: str | None, output: str, input_format: str | No
     """Encode inputs into an .npz, one line after the other; the exit code: 1 when every line was bad."""
     if Path(output).suffix != ".npz":
         raise UsageError(f"cannot write {output}: encodings are written as .npz", fix="give a name that ends in .npz")
+    check_streams(file, output)
     predictor = open_predictor([run], "auto", device, threads)
     inputs = Inputs(predictor, file, input_format)
     reporter = reporter_for()

@@ -112,6 +112,11 @@ def times(count: int) -> str:
 
 def unicode_text(name: str, text: str) -> str:
     """The same text. Raises UsageError when the shell gave bytes that are not UTF-8."""
-    if any("\udc80" <= character <= "\udcff" for character in text):
+    if is_foreign(text):
         raise UsageError(f"{name} is not UTF-8: {text!a}", fix="set a UTF-8 locale, or give the input in a file")
     return text
+
+
+def is_foreign(text: str) -> bool:
+    """Whether a text holds bytes that are not UTF-8, as Python passes them on from the system."""
+    return any("\udc80" <= character <= "\udcff" for character in text)

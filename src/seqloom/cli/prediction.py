@@ -13,6 +13,7 @@ from seqloom.cli.lines import FORMATS, scored_line
 from seqloom.cli.options import decoding_options, unicode_text, whole_number
 from seqloom.cli.streams import note, open_output, refuse_input_as_output
 from seqloom.data.files import read_inputs
+from seqloom.data.lines import open_file
 from seqloom.errors import DataError, UsageError
 from seqloom.predictor import Predictor
 from seqloom.progress import Reporter, reporter_for
@@ -45,7 +46,7 @@ def run_prediction(request: Request) -> int:
     """Predict a file, a pipe, or in a dialogue; the exit code: 1 when every line was bad."""
     if request.format not in FORMATS:
         raise UsageError(f"unknown format '{request.format}'", fix=f"choose one of: {', '.join(FORMATS)}")
-    refuse_input_as_output(request.output, [request.file])
+    check_streams(request.file, request.output)
     alternatives = whole_number("--alternatives", request.alternatives, 1) or 0
     if request.format != "jsonl" and (request.attention or alternatives):
         raise UsageError("--attention and --alternatives do not fit into lines of text", fix="add --format jsonl")
@@ -73,10 +74,22 @@ def run_prediction(request: Request) -> int:
 def run_scoring(runs: list[str], file: str | None, output: str | None, input_format: str | None, engine: str,
                 device: str, threads: str | None) -> int:
     """Score given targets; the exit code."""
-    refuse_input_as_output(output, [file])
+    check_streams(file, output)
     predictor = open_predictor(runs, engine, device, threads)
     inputs = Inputs(predictor, file, input_format, targets=True)
     return write(predictor.score_records(inputs.records()), output, scored_line, inputs, reporter_for())
+
+
+def check_streams(file: str | None, output: str | None) -> None:
+    """Raise DataError or UsageError, before a model is loaded, for what cannot be read or written."""
+    refuse_input_as_output(output, [file])
+    if output in (None, "-") and sys.__stdout__ is None:
+        raise UsageError("standard output is closed", fix="write to a file: -o FILE")
+    if file is None or file == "-":
+        if sys.__stdin__ is None:
+            raise UsageError("standard input is closed", fix="name a file with the inputs")
+    elif not Path(file).is_fifo():  # a pipe that is closed again would break
+        open_file(file).close()
 
 
 def open_predictor(runs: list[str], engine: str, device: str, threads: str | None) -> Predictor:
@@ -122,8 +135,6 @@ class Inputs:
         head_roles = self.predictor.head.roles if self.targets else ()
         roles = (*self.predictor.source.roles, *head_roles)
         if self.file is None or self.file == "-":
-            if sys.__stdin__ is None:
-                raise UsageError("standard input is closed", fix="name a file with the inputs")
             return read_inputs(sys.stdin.buffer, STDIN, columns, roles, self.input_format or "tsv", ignored=note)
         return read_inputs(self.file, self.file, columns, roles, self.input_format, ignored=note)
 

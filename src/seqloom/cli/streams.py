@@ -51,6 +51,8 @@ def prepare_streams() -> None:
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:
             setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115 - for good
+    if hasattr(sys.stderr, "reconfigure"):
+        sys.stderr.reconfigure(errors="backslashreplace")
     if not hasattr(sys.stdout, "reconfigure"):
         return
     if sys.stdout.isatty():
@@ -113,8 +115,6 @@ def open_output(path: str | None) -> Iterator[Writer]:
     Raises UsageError when the file cannot be opened, SeqloomError when writing fails (full disk).
     """
     if path is None or path == "-":
-        if sys.__stdout__ is None:
-            raise UsageError("standard output is closed", fix="write to a file: -o FILE")
         yield Writer(sys.stdout, STDOUT)
         return
     target = Path(path)
