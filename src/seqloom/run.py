@@ -221,7 +221,11 @@ def read_weights(path: Path) -> dict[str, np.ndarray]:
     if not path.is_file():
         raise RunFolderError("the file is missing", where=str(path), fix="copy the whole run folder, or train again")
     try:
-        return load_file(str(path))
+        weights: dict[str, np.ndarray] = load_file(str(path))
+        foreign = next((array.dtype for array in weights.values() if array.dtype.kind not in "fiu"), None)
+        if foreign is not None:  # where ml_dtypes is installed, NumPy seems to have bfloat16
+            raise TypeError(f"numbers of type {foreign}")
+        return weights
     except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:  # a type that NumPy does not have
         raise RunFolderError(f"not readable: {error}", where=str(path), fix=COPY_AGAIN) from None
 

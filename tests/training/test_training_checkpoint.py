@@ -27,7 +27,7 @@ def write(folder: Path, number: int) -> None:
     """A checkpoint that says one number three times."""
     tensor = torch.full((2, 3), float(number))
     write_checkpoint(folder, "last", {"weight": tensor}, {"optimizer.0.step": tensor},
-                     {"data": "", "progress": {}, "number": number})
+                     {"config": {}, "data": "", "progress": {}, "number": number})
 
 
 def read(folder: Path) -> int:

@@ -73,7 +73,8 @@ def parse_yaml(text: str, name: str) -> Document:
         mark = error.problem_mark or error.context_mark
         told = " ".join(part for part in (error.context, error.problem) if part)
         raise ConfigError(f"not valid YAML: {told}", where=_where(name, mark),
-                          fix="check indentation, colons and quotes") from None
+                          fix="indent with spaces, never with tabs" if "'\\t'" in told else
+                          "check indentation, colons and quotes") from None
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
         raise ConfigError(f"not valid YAML: the control character U+{error.character:04X}", where=f"{name}:{line}",
