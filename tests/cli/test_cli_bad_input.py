@@ -24,6 +24,22 @@ FILES: dict[str, tuple[bytes | None, str]] = {
 }
 
 
+@pytest.mark.parametrize("name", FILES, ids=[ascii(name) for name in FILES])
+@pytest.mark.parametrize("verb", ["train", "doctor", "predict", "score", "encode", "evaluate", "finetune"])
+def test_files_that_cannot_be_read(cli: Command, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+                                   verb: str, name: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    content, message = FILES[name]
+    if content is not None:
+        Path(name).write_bytes(content)
+    before = names_in(tmp_path)
+    arguments = {"train": [name, *TINY], "doctor": [name], "encode": [run, name, "-o", "x.npz"],
+                 "finetune": [run, name, "--quiet"]}.get(verb, [run, name])
+    cli(verb, *arguments).refused(message)
+    assert set(names_in(tmp_path)) - {"runs"} == set(before)
+    assert not list(tmp_path.glob("runs/*"))
+
+
 @pytest.mark.parametrize("verb", ["train", "predict", "evaluate"])
 def test_a_directory_is_no_file(cli: Command, run: Path, tmp_path: Path, verb: str) -> None:
     folder = tmp_path / "folder.tsv"
@@ -51,6 +67,22 @@ def test_only_bad_lines(cli: Command, run: Path, tmp_path: Path) -> None:
     cli("evaluate", run, path).refused("no usable test example", f"{path}:1: missing column")
     assert cli("score", run, path)[:2] == (1, "\t\t\n" * 3)
     assert "0 usable, 3 bad" in cli("doctor", path).out
+
+
+def test_good_lines_are_trained_on_and_bad_ones_set_aside(cli: Command, data: Path, tmp_path: Path) -> None:
+    path = tmp_path / "mixed.tsv"
+    good = (data / "test.tsv").read_bytes()
+    path.write_bytes(b"\xef\xbb\xbf" + good.replace(b"\n", b"\r\n") + b"no tab\n\nab\xff\tX\n\tX\nX\t\n")
+    out = tmp_path / "run"
+    done = cli("train", path, "--out", out, *[word for word in TINY if word != "--quiet"], "--max-steps", "1")
+    assert done.code == 0
+    assert "5 bad" in done.err
+    quarantine = (out / "quarantine.tsv").read_text(encoding="utf-8")
+    count = good.count(b"\n")
+    for number, reason in enumerate(("missing column", "empty line", "not UTF-8", "empty source", "empty target"),
+                                    count + 1):
+        assert f"{path}:{number}" in quarantine
+        assert reason in quarantine
 
 
 def test_long_lines(cli: Command, run: Path, tmp_path: Path) -> None:

@@ -133,7 +133,10 @@ def test_a_signal_leaves_whole_lines(cli: Command, run: Path, words: Path, numbe
                                      said: str) -> None:
     lines = words.read_bytes().splitlines(keepends=True)
     program = [sys.executable, "-c", f"{WINDOW_OF_FIVE}\nfrom seqloom.cli import main; main()", "predict", str(run)]
-    with subprocess.Popen(program, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as running:
+    # A shell starts background jobs with SIGINT ignored, and their children inherit that: here it means what it says.
+    with subprocess.Popen(program, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                          preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler)  # noqa: PLW1509
+                          ) as running:
         assert running.stdin is not None
         assert running.stderr is not None
         assert running.stdout is not None

@@ -66,6 +66,8 @@ def train_run(config: Config, out: str | Path | None, *, overwrite: bool = False
         _check_symbols_stay(start_from.config, config)
     if config.training.tensorboard:
         check_tensorboard()
+    if not made:
+        _check_files(config, out, start_from)
     set_threads(config)
     place = nullcontext(Path(out)) if made and out else new_run_folder(out, config.preset, overwrite=overwrite)
     with StopSignals("training has not begun, and nothing is kept") as signals:
@@ -141,12 +143,9 @@ def plan_run(config: Config, reporter: Reporter) -> None:
 
 
 def _check_files(config: Config, out: str | Path | None, start_from: Run | None) -> None:
-    """Raise DataError for a file that is not there, UsageError for one that an overwritten run folder would take
-    away: before the folder is made."""
+    """Raise UsageError for data, or a run, that an overwritten run folder would take away."""
     paths = [Path(path) for corpus in [*config.data.train, *config.data.valid]
              for path in (corpus.path, corpus.source, corpus.target) if path is not None]
-    for path in paths:
-        open_file(path).close()
     for path in [*paths, *([] if start_from is None else [start_from.folder])]:
         if out is not None and path.resolve().is_relative_to(Path(out).resolve()):
             raise UsageError(f"{path} lies in the run folder that is to be written", fix="choose another --out")
