@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from contextlib import suppress
 from typing import TextIO
 
 
@@ -28,8 +29,13 @@ class PlainReporter(Reporter):
 
     def say(self, line: str) -> None:
         """A line, at once."""
-        self.stream.write(line + "\n")
-        self.stream.flush()
+        self.write(line + "\n")
+
+    def write(self, text: str) -> None:
+        """Hand it out; that nobody reads it (| head) is no reason to end an hour's training."""
+        with suppress(OSError, ValueError):
+            self.stream.write(text)
+            self.stream.flush()
 
 
 class TerminalReporter(PlainReporter):
@@ -65,13 +71,11 @@ class TerminalReporter(PlainReporter):
     def finish(self) -> None:
         """Wipe the moving line."""
         if self.width:
-            self.stream.write("\r" + " " * self.width + "\r")
-            self.stream.flush()
+            self.write("\r" + " " * self.width + "\r")
             self.width = 0
 
     def _draw(self, line: str) -> None:
-        self.stream.write("\r" + line.ljust(self.width))
-        self.stream.flush()
+        self.write("\r" + line.ljust(self.width))
         self.width = len(line)
 
 

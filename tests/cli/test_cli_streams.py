@@ -17,12 +17,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cli_helpers import Command, environment, process, write
+from cli_helpers import TINY, Command, environment, process, write
 
 from seqloom.cli import streams
 from seqloom.cli.streams import Terminated, open_output, stop_on_termination, write_error
 from seqloom.errors import SeqloomError, UsageError
 from seqloom.predictor import Predictor
+from seqloom.progress import PlainReporter
 from seqloom.types import Prediction
 
 FULL = Path("/dev/full")
@@ -66,6 +67,16 @@ def test_nobody_needs_to_read_the_messages() -> None:
     done = shell("$S predict /nowhere 2>&1 >/dev/null | true; $S presets 2>&- | wc -l; $S presets 2>/dev/full | wc -l")
     assert [int(count) for count in done.stdout.split()] == [6, 6]
     assert done.stderr == ""
+
+
+def test_training_goes_on_when_nobody_reads_its_messages(cli: Command, data: Path, tmp_path: Path,
+                                                         monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(PlainReporter, "__init__", lambda self, stream=None: setattr(
+        self, "stream", Broken(BrokenPipeError(errno.EPIPE, "pipe"))))
+    options = [word for word in TINY if word != "--quiet"]
+    done = cli("train", data / "test.tsv", "--out", tmp_path / "run", *options, "--max-steps", "1")
+    assert (done.code, done.out) == (0, f"{tmp_path / 'run'}\n")
+    assert (tmp_path / "run" / "model.safetensors").exists()
 
 
 def test_closed_streams() -> None:
