@@ -243,6 +243,16 @@ def test_of_equals_the_smaller_loss_is_best(files: Files, tmp_path: Path, monkey
     assert [row["best"] for row in rows] == [True, True, False, True, True, False]
 
 
+def test_a_tie_with_a_smaller_loss_does_not_keep_the_training_going(files: Files, tmp_path: Path,
+                                                                    monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing can be better than all right; while nothing is right, the loss tells that it learns."""
+    scripted(monkeypatch, [(0, 9), (0, 8), (0, 7), (0, 6), (1, 5), (1, 4), (1, 3), (1, 2)], "exact_match")
+    monkeypatch.setattr("seqloom.training.session._finish", lambda trainer, folder, *rest: folder)
+    config = configuration(*files, training={"metric": "exact_match", "epochs": 8, "patience": 2})
+    rows = rows_of(train_run(config, tmp_path / "run"))
+    assert [row["best"] for row in rows] == [True] * 7
+
+
 def ended(monkeypatch: pytest.MonkeyPatch, files: Files, folder: Path, values: list[float],
           **options: Any) -> tuple[list[int], str]:
     """Steps of the validations of a training with these losses, and why it ended."""

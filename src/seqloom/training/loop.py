@@ -214,12 +214,14 @@ class Trainer:
             value = loss if self.data.metric == "loss" else float(row[self.data.metric])
             finite = math.isfinite(value) and math.isfinite(loss)
             row["best"] = finite and self._is_better(value, loss)
+            # A tie with a better loss is a better checkpoint, but no reason to go on, unless nothing is right yet.
+            improved = row["best"] and (value != progress.best or not value)
             if row["best"]:
                 progress.best, progress.best_loss, progress.best_step = value, loss, progress.step
                 weights = stored_weights(self.model)
                 write_checkpoint(self.folder, "best", weights, {}, {"step": progress.step, self.data.metric: value})
                 write_weights(self.folder / WEIGHTS, arrays(weights))
-        progress.stale = 0 if row["best"] else progress.stale + 1
+        progress.stale = 0 if improved else progress.stale + 1
         append_metrics(self.folder, row)
         self.events.write(row)
         self.reporter.say(validation_line(row, self.data.metric, row["best"]))
