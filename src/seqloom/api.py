@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,17 +22,18 @@ Files = str | Path | Sequence[str | Path]
 
 
 def load(run: str | Path | Sequence[str | Path], *, engine: str = "auto", device: str = "auto",
-         threads: int | None = None) -> Predictor:
+         threads: int | None = None, say: Callable[[str], None] | None = None) -> Predictor:
     """Open a run folder; several are an ensemble, which needs equal vocabularies.
 
-    engine: auto, onnx, onnx-int8 or torch. device: auto, cpu, cuda, … threads: CPU threads.
+    engine: auto, onnx, onnx-int8 or torch. device: auto, cpu, cuda, … threads: CPU threads, all cores when not given.
+    say: told, in a sentence, when auto has to take torch although the run has an export.
     Raises RunFolderError for a missing or damaged folder, UsageError for runs that do not fit together.
     """
     if isinstance(run, (str, Path)):
-        return load_predictor(run, engine=engine, device=device, threads=threads)
+        return load_predictor(run, engine=engine, device=device, threads=threads, say=say)
     from seqloom.engines.ensemble import EnsembleEngine
 
-    members = [load_predictor(one, engine=engine, device=device, threads=threads) for one in run]
+    members = [load_predictor(one, engine=engine, device=device, threads=threads, say=say) for one in run]
     if not members:
         raise UsageError("an ensemble of no runs", fix="give one run folder or more")
     first = members[0]
@@ -105,7 +106,7 @@ def evaluate(run: str | Path | Predictor, *data: str | Path, metrics: Sequence[s
                           options=predictor.options(options or {}), reporter=reporter_for(quiet=quiet))
 
 
-def average(runs: Sequence[str | Path], out: str | Path, *, overwrite: bool = False) -> Path:
+def average(runs: Sequence[str | Path], out: str | Path, *, overwrite: bool = False, quiet: bool = True) -> Path:
     """A run whose weights are the mean of these runs' (or checkpoints' of one run); returns its folder.
 
     Raises UsageError when the runs differ in configuration or vocabulary.
@@ -124,9 +125,12 @@ def average(runs: Sequence[str | Path], out: str | Path, *, overwrite: bool = Fa
                              fix="average runs that were trained with one configuration")
         for name, array in other.items():
             sums[name] += array
+    from seqloom.training.exporting import export_finished
+
     folder = create_run_folder(out, None, overwrite=overwrite)
     write_description(folder, first.config, first.source, first.head)
     write_weights(folder / WEIGHTS, {name: (total / len(opened)).astype("float32") for name, total in sums.items()})
+    export_finished(folder, reporter_for(quiet=quiet))
     return folder
 
 

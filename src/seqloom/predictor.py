@@ -6,7 +6,7 @@ out in input order: constant memory, and an answer for every input, whatever is 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -16,14 +16,19 @@ import numpy as np
 
 from seqloom.config.sections import DecodingConfig
 from seqloom.data.batching import group_by_budget
-from seqloom.errors import DataError, MissingExtraError, RunFolderError, UsageError
+from seqloom.data.lines import MAXIMUM_LINE, TOO_LONG
+from seqloom.engines.choice import open_engine
+from seqloom.errors import DataError, UsageError
 from seqloom.run import Run, open_run
 from seqloom.sources.text import inputs_of
 from seqloom.types import BadRecord, Item, Prediction, Record
 
-ENGINES = ("auto", "onnx", "onnx-int8", "torch")
-WINDOW = 10_000  # inputs read, sorted and answered together
+# Read, sorted and answered together: at most so many inputs, and of long ones not many more characters than this.
+WINDOW = 10_000
+WINDOW_CHARACTERS = 4_000_000
 Input = str | Mapping[str, str]
+Notice = Callable[[Record, Item], None]
+Ready = Callable[[int], bool]
 
 
 class Predictor:
@@ -81,7 +86,7 @@ class Predictor:
         """What the encoder makes of each input: summary [N], states [S M], mask [S], tokens."""
         records = [Record(inputs_of(value, self.source.roles), "<input>", number)
                    for number, value in enumerate(inputs, 1)]
-        items = [self._read(record)[0] for record in records]
+        items = [self._read(record) for record in records]
         encoded: list[dict[str, Any]] = []
         from seqloom.data.batching import pad
 
@@ -94,48 +99,60 @@ class Predictor:
     # --- streams ---
 
     def predict_records(self, records: Iterable[Record | BadRecord], options: DecodingConfig | None = None, *,
-                        attention: bool = False, alternatives: int = 0,
-                        prefixes: Iterable[str] | None = None) -> Iterator[Prediction]:
-        """One Prediction for each record, in order, in constant memory."""
+                        attention: bool = False, alternatives: int = 0, prefixes: Iterable[str] | None = None,
+                        first: int = 0, ready: Ready | None = None, notice: Notice | None = None
+                        ) -> Iterator[Prediction]:
+        """One Prediction for each record, in order, in constant memory.
+
+        first:  number of the first record, from 0: with the seed it names a line's random numbers.
+        ready:  asked with the number of records that wait for their answers, says whether the next one is there
+                already. If not, those are answered first: nobody's answer waits for another's input.
+        notice: told every record that could be read, with its numbers.
+        """
         chosen = options or self.decoding
-        stream = iter(records)
         starts = iter(prefixes) if prefixes is not None else None
-        seen = 0
-        while window := list(islice(stream, WINDOW)):
+        seen = first
+        for window in windows(records, ready):
             texts = None if starts is None else list(islice(starts, len(window)))
-            yield from self._answer_window(window, chosen, seen, attention, alternatives, texts)
+            yield from self._answer_window(window, chosen, seen, attention, alternatives, texts, notice)
             seen += len(window)
 
-    def score_records(self, records: Iterable[Record | BadRecord], *, attention: bool = False,
-                      candidates: int = 0) -> Iterator[Prediction]:
+    def score_records(self, records: Iterable[Record | BadRecord], *, attention: bool = False, candidates: int = 0,
+                      ready: Ready | None = None, notice: Notice | None = None) -> Iterator[Prediction]:
         """The given target of each record as a Prediction: its score, token scores, attention, alternatives."""
-        stream = iter(records)
-        while window := list(islice(stream, WINDOW)):
-            yield from self._score_window(window, attention, candidates)
+        for window in windows(records, ready):
+            yield from self._score_window(window, attention, candidates, notice)
 
     # --- windows ---
 
-    def _read(self, record: Record | BadRecord) -> tuple[Item, Record]:
+    def _read(self, record: Record | BadRecord) -> Item:
         """The numbers of a record. Raises DataError."""
         if isinstance(record, BadRecord):
             raise DataError(record.reason, where=record.where)
-        return self.head.link(self.source.read(record)), record
+        if any(len(text) > MAXIMUM_LINE for text in record.fields.values()):
+            raise DataError(TOO_LONG, where=record.where, fix="split it into several inputs")
+        item: Item = self.head.link(self.source.read(record))
+        return item
 
-    def _readable(self, window: list[Record | BadRecord], results: list[Prediction | None]) -> list[tuple[int, Item]]:
+    def _readable(self, window: list[Record | BadRecord], results: list[Prediction | None], notice: Notice | None
+                  ) -> list[tuple[int, Item]]:
         """Positions and numbers of the good records; each bad one is answered with its error here."""
         readable = []
         for position, record in enumerate(window):
             try:
-                item, _ = self._read(record)
-                readable.append((position, item))
+                item = self._read(record)
             except DataError as error:
                 results[position] = failed(error.message, record.where)
+                continue
+            readable.append((position, item))
+            if notice is not None and isinstance(record, Record):
+                notice(record, item)
         return readable
 
     def _answer_window(self, window: list[Record | BadRecord], options: DecodingConfig, seen: int, attention: bool,
-                       alternatives: int, prefixes: list[str] | None) -> Iterator[Prediction]:
+                       alternatives: int, prefixes: list[str] | None, notice: Notice | None) -> Iterator[Prediction]:
         results: list[Prediction | None] = [None] * len(window)
-        readable = self._readable(window, results)
+        readable = self._readable(window, results, notice)
         items = [item for _, item in readable]
         for group in group_by_budget(np.asarray([item.length for item in items], np.int64), options.batch_tokens):
             batch = [items[index] for index in group]
@@ -151,7 +168,7 @@ class Predictor:
                 assert isinstance(record, Record)
                 tokens = self.source.memory_tokens(item, record)
                 answers = [replace(self.head.prediction(hypothesis, item, tokens, options, attention=attention),
-                                   where=record.where) for hypothesis in hypotheses]
+                                   where=record.where, engine=self.engine.name) for hypothesis in hypotheses]
                 best = answers[0]
                 if alternatives:
                     best = self._with_alternatives(best, hypotheses[0].ids, item, alternatives)
@@ -172,10 +189,11 @@ class Predictor:
                  for number, score in zip(numbers, scores, strict=True)]
                 for numbers, scores in zip(scored.alternatives, scored.alternative_scores, strict=True)]
 
-    def _score_window(self, window: list[Record | BadRecord], attention: bool, candidates: int) -> Iterator[Prediction]:
+    def _score_window(self, window: list[Record | BadRecord], attention: bool, candidates: int,
+                      notice: Notice | None) -> Iterator[Prediction]:
         results: list[Prediction | None] = [None] * len(window)
         readable, targets = [], []
-        for position, item in self._readable(window, results):
+        for position, item in self._readable(window, results, notice):
             record = window[position]
             assert isinstance(record, Record)
             try:
@@ -203,8 +221,22 @@ class Predictor:
         return Prediction(
             text=record.text("target"), score=hypothesis.score, tokens=target.tokens,
             token_scores=hypothesis.token_scores, source_tokens=self.source.memory_tokens(item, record),
-            attention=hypothesis.weights if attention else None, where=record.where,
+            attention=hypothesis.weights if attention else None, where=record.where, engine=self.engine.name,
             alternatives=self._alternative_tokens(scored, item) if candidates else [])
+
+
+def windows(records: Iterable[Record | BadRecord], ready: Ready | None = None) -> Iterator[list[Record | BadRecord]]:
+    """Records in lists of bounded size; the next list is read when it is asked for. `ready`: see predict_records."""
+    window: list[Record | BadRecord] = []
+    characters = 0
+    for record in records:
+        window.append(record)
+        characters += len(record.text) if isinstance(record, BadRecord) else sum(map(len, record.fields.values()))
+        if len(window) >= WINDOW or characters >= WINDOW_CHARACTERS or (ready is not None and not ready(len(window))):
+            yield window
+            window, characters = [], 0
+    if window:
+        yield window
 
 
 def failed(reason: str, where: str) -> Prediction:
@@ -212,56 +244,8 @@ def failed(reason: str, where: str) -> Prediction:
     return Prediction(text="", score=float("nan"), stopped="error", error=reason, where=where)
 
 
-def load_predictor(folder: str | Path, *, engine: str = "auto", device: str = "auto",
-                   threads: int | None = None) -> Predictor:
-    """Open a run folder and choose an engine. Raises RunFolderError, MissingExtraError."""
+def load_predictor(folder: str | Path, *, engine: str = "auto", device: str = "auto", threads: int | None = None,
+                   say: Callable[[str], None] | None = None) -> Predictor:
+    """Open a run folder and choose an engine; see engines.choice. Raises RunFolderError, MissingExtraError."""
     run = open_run(folder)
-    return Predictor(run.source, run.head, open_engine(run, engine, device, threads), run.config.decoding, run)
-
-
-def open_engine(run: Run, engine: str, device: str, threads: int | None) -> Any:
-    """The engine that runs this run's model.
-
-    auto: the exported graphs where the run has them (fp32 before int8) and no GPU is asked for, torch otherwise; onnx,
-    onnx-int8, torch: that one. Raises UsageError for another name, RunFolderError for an export that is damaged,
-    outdated or missing, MissingExtraError where only torch could run the model and it is not installed.
-    """
-    if engine not in ENGINES:
-        raise UsageError(f"unknown engine '{engine}'", fix=f"use --engine {', '.join(ENGINES[:-1])} or {ENGINES[-1]}")
-    if engine == "torch" or (engine == "auto" and device not in ("auto", "cpu")):
-        return torch_engine(run, device, threads)
-    from seqloom.engines import artifacts
-
-    manifest = artifacts.read_manifest(run)
-    stale = manifest is not None and artifacts.is_stale(run, manifest)
-    if engine == "auto" and (manifest is None or stale):
-        return torch_engine(run, device, threads)
-    found = [] if manifest is None else artifacts.exported_precisions(manifest)
-    precision = "int8" if engine == "onnx-int8" or found == ["int8"] else "fp32"
-    option = " --int8" if precision == "int8" else ""
-    if manifest is None or stale or precision not in found:
-        reason = "the weights have changed since its export" if stale else f"it has no {precision} export"
-        raise RunFolderError(f"{run.folder} cannot run in engine {engine}: {reason}",
-                             fix=f"seqloom export {run.folder}{option}")
-    from seqloom.engines.onnx import OnnxEngine
-
-    return OnnxEngine(*artifacts.read_models(run, manifest, precision), threads=threads, name=f"onnx {precision}")
-
-
-def torch_engine(run: Run, device: str, threads: int | None) -> Any:
-    """The run's weights in torch. Raises MissingExtraError where torch is not installed."""
-    try:
-        import torch
-    except ImportError:
-        raise MissingExtraError(
-            "torch", "train", f"{run.folder} has no ONNX export that could be used, and running a model") from None
-    from seqloom.engines.torch import TorchEngine, choose_device
-    from seqloom.model import build_model, load_weights
-    from seqloom.run import WEIGHTS
-
-    if threads is not None:
-        torch.set_num_threads(threads)
-    model = build_model(run.config, run.source, run.head, seed=0)
-    weights = {name: torch.from_numpy(array) for name, array in run.weights().items()}
-    load_weights(model, weights, str(run.folder / WEIGHTS))
-    return TorchEngine(model.to(choose_device(device)))
+    return Predictor(run.source, run.head, open_engine(run, engine, device, threads, say=say), run.config.decoding, run)

@@ -154,6 +154,7 @@ class Prediction:
     stopped:       "end" (the model ended), "max_length" (it was cut), "error" (bad input, see `error`).
     alternatives:  for each step the best (token, probability) pairs, when asked for.
     probabilities: label → probability, for heads that have labels.
+    engine:        name of the engine that answered, such as "onnx fp32"; "" for a bad input.
     """
 
     text: str
@@ -169,6 +170,7 @@ class Prediction:
     where: str = ""
     alternatives: list[list[tuple[str, float]]] = field(default_factory=list)
     probabilities: dict[str, float] = field(default_factory=dict)
+    engine: str = ""
 
 
 class Step(NamedTuple):
@@ -194,10 +196,17 @@ class Engine(Protocol[State]):
 
     The engine owns the memory (once per sentence, never repeated per hypothesis), the gather of states by
     `parents` and the top-k of each row. Hypotheses may change in number from step to step (1 → K).
+
+    `name` is what results say they come from.
     """
 
     name: str
     end: int
+
+    @property
+    def threads(self) -> int:
+        """CPU threads that it computes with."""
+        ...
 
     def begin(self, source: Padded | int) -> State:
         """Encode; one hypothesis (K = 1) per sentence. An int is a number of sentences, for heads without source."""

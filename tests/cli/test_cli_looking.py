@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -13,7 +15,8 @@ from seqloom import demo as demo_module
 
 def test_explain_in_the_terminal(cli: Command, run: Path) -> None:
     done = cli("explain", run, "abc", "--threads", "1", "--engine", "torch", "--device", "cpu")
-    assert (done.code, done.err) == (0, "")
+    assert (done.code, done.err) == (0, "engine: torch fp32, 1 thread\n")
+    assert cli("explain", run, "abc", "--quiet").err == ""
     answer = cli("predict", run, stdin=b"abc\n").lines[0]
     assert done.lines[:2] == ["input   abc", f"output  {answer}"]
     assert "weight  0" in done.out
@@ -68,10 +71,23 @@ def test_explain_refuses(cli: Command, run: Path, tmp_path: Path, monkeypatch: p
 def test_info(cli: Command, run: Path) -> None:
     done = cli("info", run)
     assert [line.partition(":")[0] for line in done.lines] == [
-        "run", "source", "target", "encoder", "decoder", "parameters", "trained", "best"]
+        "run", "source", "target", "encoder", "decoder", "parameters", "export", "trained", "best"]
+    assert re.fullmatch(r"export: {5}fp32 \(0\.\d MiB\)", done.lines[6])
     assert "10 symbols" in done.lines[1]  # six letters and the four special ones
     assert "1 × lstm, 8 units, both directions" in done.lines[3]
     assert "attention general" in done.lines[4]
+
+
+def test_info_of_an_export(cli: Command, run: Path, other: Path, tmp_path: Path) -> None:
+    assert cli("export", run, tmp_path / "alone", "--int8", "--no-check", "-q").code == 0
+    alone = cli("info", tmp_path / "alone")
+    assert alone.code == 0, alone.err
+    assert "parameters: in the export alone\nexport:     int8 (0.0 MiB)\n" in alone.out
+    changed = shutil.copytree(run, tmp_path / "changed")
+    shutil.copy(other / "model.safetensors", changed / "model.safetensors")
+    assert f"of other weights: seqloom export {changed}" in cli("info", changed).out
+    shutil.rmtree(changed / "onnx")
+    assert "export:     none\n" in cli("info", changed).out
 
 
 def test_curves(cli: Command, run: Path, tmp_path: Path) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +20,8 @@ def test_a_file_a_pipe_and_a_dash_give_the_same(cli: Command, run: Path, words: 
     done = cli("predict", run, words)
     assert done.code == 0
     assert len(done.lines) == 12
-    assert done.err == "engine: torch fp32\n"
+    assert re.fullmatch(r"engine: onnx fp32, \d+ threads?\n", done.err)
+    assert cli("predict", run, words, "--quiet") == (0, done.out, "")
     stdin = words.read_bytes()
     assert cli("predict", run, stdin=stdin).out == done.out
     assert cli("predict", run, "-", stdin=stdin).out == done.out
@@ -99,8 +102,43 @@ def test_an_ensemble_is_neither_of_its_members(cli: Command, run: Path, other: P
 
 
 def test_threads_and_engine_arrive(cli: Command, run: Path, words: Path) -> None:
-    assert cli("predict", run, words, "--threads", "1", "--engine", "torch", "--device", "cpu").code == 0
+    done = cli("predict", run, words, "--threads", "1", "--engine", "torch", "--device", "cpu")
+    assert done.err == "engine: torch fp32, 1 thread\n"
     assert torch.get_num_threads() == 1
+    done = cli("predict", run, words, "--threads", "1", "--engine", "onnx", "-f", "jsonl")
+    assert done.err == "engine: onnx fp32, 1 thread\n"
+    assert {found["engine"] for found in done.objects} == {"onnx fp32"}
+    cli("predict", run, words, "--engine", "onnx-int8").refused("it has no int8 export", "seqloom export", "--int8")
+
+
+@pytest.mark.parametrize("engine", ["torch", "onnx"])
+def test_more_threads_than_cores_are_refused(cli: Command, run: Path, words: Path, engine: str) -> None:
+    cli("predict", run, words, "--threads", "99999", "--engine", engine).refused(
+        "99999 threads, but this process may use", "give at most")
+
+
+def test_an_export_that_is_out_of_date_is_said(cli: Command, run: Path, other: Path, words: Path,
+                                               tmp_path: Path) -> None:
+    changed = shutil.copytree(run, tmp_path / "changed")
+    shutil.copy(other / "model.safetensors", changed / "model.safetensors")
+    done = cli("predict", changed, words, "-q")
+    assert done.code == 0
+    assert done.err == (f"warning: {changed}: the weights have changed since its export, so torch runs them; to have "
+                        f"the fast engine again: seqloom export {changed}\n")
+    assert done.out == cli("predict", other, words, "--engine", "torch").out
+    for verb in (("evaluate", changed, words), ("explain", changed, "abc"), ("score", changed, words)):
+        assert "weights have changed since its export" in cli(*verb).err
+
+
+def test_a_tampered_export_is_refused_by_every_verb(cli: Command, run: Path, words: Path, tmp_path: Path) -> None:
+    changed = shutil.copytree(run, tmp_path / "changed")
+    graph = changed / "onnx" / "step.onnx"
+    content = bytearray(graph.read_bytes())
+    content[len(content) // 2] ^= 1
+    graph.write_bytes(content)
+    for verb in (("predict", changed, words), ("evaluate", changed, words), ("explain", changed, "abc"),
+                 ("score", changed, words), ("encode", changed, words, "-o", tmp_path / "x.npz")):
+        cli(*verb).refused("step.onnx: the checksum is not the one of the export", f"seqloom export {changed}")
 
 
 # --- inputs ----------------------------------------------------------------------------------------------------------

@@ -21,8 +21,8 @@ from seqloom.cli.app import EXAMPLES, GROUPS, command
 from seqloom.cli.failures import outcome_of
 from seqloom.cli.reference import page
 from seqloom.cli.streams import Terminated
+from seqloom.engines.choice import ENGINES
 from seqloom.errors import DataError, Interrupted, SeqloomError
-from seqloom.predictor import ENGINES
 
 VERBS = [name for names in GROUPS.values() for name in names]
 ROOT = Path(__file__).parents[2]

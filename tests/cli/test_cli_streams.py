@@ -151,19 +151,20 @@ def test_a_signal_leaves_whole_lines(cli: Command, run: Path, words: Path, numbe
         assert running.stdin is not None
         assert running.stderr is not None
         assert running.stdout is not None
-        running.stdin.write(b"".join(lines[:11]))  # two windows, and one that waits for more
+        running.stdin.write(b"".join(lines[:11]))  # two windows, and one that could take more
         running.stdin.flush()
         assert running.stderr.readline().startswith(b"engine: ")
+        first = running.stdout.readline()
         time.sleep(1)
         running.send_signal(number)
-        out, err = running.stdout.read(), running.stderr.read()
+        out, err = first + running.stdout.read(), running.stderr.read()
         running.stdin.close()
         assert running.wait(60) == code
     assert err.decode().endswith(said)
     assert b"Traceback" not in err
     given = cli("predict", run, words).out.encode().splitlines(keepends=True)
     count = out.count(b"\n")
-    assert count % 5 == 0  # 10 if it had the time
+    assert count == 11  # a slow sender's lines are answered without waiting for more
     assert out == b"".join(given[:count])
 
 
@@ -193,6 +194,32 @@ def test_termination_is_heard_in_the_main_thread_only() -> None:
     thread.start()
     thread.join()
     assert seen == [before]
+
+
+# --- a slow sender ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("verb", ["predict", "score"])
+@pytest.mark.parametrize("kind", ["stdin", "fifo"])
+def test_answers_come_as_lines_come(run: Path, tmp_path: Path, verb: str, kind: str) -> None:
+    """The sender waits for each answer before it sends the next line: whoever gathers lines first never answers."""
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    program = [sys.executable, "-m", "seqloom", verb, str(run), *([] if kind == "stdin" else [str(fifo)]), "--quiet"]
+    with subprocess.Popen(program, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as running:
+        watchdog = threading.Timer(120, running.kill)
+        watchdog.start()
+        assert running.stdout is not None
+        sender: Any = running.stdin if kind == "stdin" else fifo.open("wb")
+        for line in (b"abc\tCBA\n", b"\n", b"fed\tDEF\n" * 3):
+            sender.write(line)
+            sender.flush()
+            for _ in range(line.count(b"\n")):
+                assert running.stdout.readline().endswith(b"\n")
+        sender.close()
+        assert running.stdout.read() == b""
+        assert running.wait(60) == 0
+    watchdog.cancel()
 
 
 # --- environments ----------------------------------------------------------------------------------------------------

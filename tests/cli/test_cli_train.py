@@ -237,6 +237,7 @@ def test_doctor_reads_as_the_configuration_says(cli: Command, tmp_path: Path) ->
     assert cli("doctor", path, "--set", "data.columns={source: 2, target: 3}").out != usual
     wrong = cli("doctor", path, "--set", "data.columns.source=4")
     assert "0 usable, 2 bad" in wrong.out
+    assert (wrong.code, wrong.err) == (2, "")  # as training on it would end
     assert "word" in cli("doctor", path, "--valid", path, "--preset", "chatbot").out
     cli("doctor").refused("no training data is given")
     cli("doctor", path, "--preset", "g3p").refused("did you mean g2p?")

@@ -6,7 +6,19 @@ from typing import Annotated
 
 import typer
 
-from seqloom.cli.options import BeamSize, Device, Engine, Ensemble, InputFormat, Output, RunFolder, SetDecoding, Threads
+from seqloom.cli.options import (
+    BeamSize,
+    Device,
+    Engine,
+    Ensemble,
+    InputFormat,
+    Output,
+    Quiet,
+    Resume,
+    RunFolder,
+    SetDecoding,
+    Threads,
+)
 
 Inputs = Annotated[str | None, typer.Argument(metavar="FILE", help=(
     "Inputs, one a line, or a table with the run's source columns; .gz too. Standard input when not given, or -."))]
@@ -34,18 +46,21 @@ def predict(
     engine: Engine = "auto",
     device: Device = "auto",
     threads: Threads = None,
+    resume: Resume = False,
+    quiet: Quiet = False,
 ) -> int:
     """Answer inputs, a line for each (also: translate).
 
     The answers stand in the order of the inputs. A line that cannot be read gives an empty line and a warning with its
-    number. At a terminal, without a file, predict is a dialogue.
+    number. At a terminal, without a file, predict is a dialogue. From a pipe, lines are answered as they come.
     """
     from seqloom.cli.prediction import Request, run_prediction
 
     return run_prediction(Request(
         runs=[run, *(ensemble or [])], file=file, output=output, format=format_name, input_format=input_format,
         changes={"beam_size": beam_size, "n_best": n_best}, set_options=set_options or [], prefix=prefix,
-        attention=attention, alternatives=alternatives, engine=engine, device=device, threads=threads))
+        attention=attention, alternatives=alternatives, engine=engine, device=device, threads=threads,
+        resume=resume, quiet=quiet))
 
 
 def score(
@@ -57,6 +72,7 @@ def score(
     engine: Engine = "auto",
     device: Device = "auto",
     threads: Threads = None,
+    quiet: Quiet = False,
 ) -> int:
     """Log-probability of given targets.
 
@@ -64,7 +80,8 @@ def score(
     """
     from seqloom.cli.prediction import run_scoring
 
-    return run_scoring([run, *(ensemble or [])], file, output, input_format, engine, device, threads)
+    return run_scoring([run, *(ensemble or [])], file, output, input_format, engine, device, threads,
+                       quiet=quiet)
 
 
 def encode(
@@ -72,8 +89,10 @@ def encode(
     output: Annotated[str, typer.Option("--output", "-o", metavar="FILE", help="The .npz to write; required.")],
     file: Inputs = None,
     input_format: InputFormat = None,
+    engine: Engine = "auto",
     device: Device = "auto",
     threads: Threads = None,
+    quiet: Quiet = False,
 ) -> int:
     """What the encoder makes of inputs, as NumPy arrays.
 
@@ -82,4 +101,4 @@ def encode(
     """
     from seqloom.cli.encoding import run_encoding
 
-    return run_encoding(run, file, output, input_format, device, threads)
+    return run_encoding(run, file, output, input_format, engine, device, threads, quiet=quiet)

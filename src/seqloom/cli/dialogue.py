@@ -21,7 +21,7 @@ def converse(predictor: Predictor, options: DecodingConfig, *, line: Callable[[i
     with suppress(ImportError):  # arrow keys and history, where the system has them
         import readline  # noqa: F401
     roles = predictor.source.roles
-    warn(f"engine: {predictor.engine.name}. Type an input and Enter; Ctrl-D ends.")
+    warn("Type an input and Enter; Ctrl-D ends.")
     if len(roles) > 1:
         warn(f"An input is {' <tab> '.join(roles)}.")
     number = 0

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from seqloom.cli.prediction import SHOWN_WARNINGS, Inputs, check_streams, open_predictor
+from seqloom.cli.inputs import Inputs, check_streams, lines_of
+from seqloom.cli.prediction import SHOWN_WARNINGS, open_predictor
 from seqloom.cli.streams import note
 from seqloom.data.storage import atomic_file
 from seqloom.errors import DataError, UsageError
@@ -17,16 +18,16 @@ from seqloom.progress import reporter_for
 from seqloom.types import BadRecord, Record
 
 
-def run_encoding(run: str, file: str | None, output: str, input_format: str | None, device: str,
-                 threads: str | None) -> int:
+def run_encoding(run: str, file: str | None, output: str, input_format: str | None, engine: str, device: str,
+                 threads: str | None, *, quiet: bool = False) -> int:
     """Encode inputs into an .npz, one line after the other; the exit code: 1 when every line was bad."""
     if Path(output).suffix != ".npz":
         raise UsageError(f"cannot write {output}: encodings are written as .npz", fix="give a name that ends in .npz")
     check_streams(file, output)
-    predictor = open_predictor([run], "auto", device, threads)
-    inputs = Inputs(predictor, file, input_format)
-    reporter = reporter_for()
-    expected = inputs.expected()
+    predictor = open_predictor([run], engine, device, threads, quiet=quiet)
+    inputs = Inputs(predictor, file, input_format, quiet=quiet)
+    reporter = reporter_for(quiet=quiet)
+    expected = lines_of(file)
     lines: list[int] = []
     summaries: list[Any] = []
     with atomic_file(Path(output), "wb") as stream, zipfile.ZipFile(stream, "w", zipfile.ZIP_STORED) as archive:

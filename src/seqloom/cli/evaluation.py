@@ -35,17 +35,17 @@ class Request:
     engine: str
     device: str
     threads: str | None
+    quiet: bool = False
 
 
 def run_evaluation(request: Request) -> None:
     """Evaluate one run, or two with the verdict of a paired bootstrap."""
     _check(request)
-    predictor = open_predictor(request.runs, request.engine, request.device, request.threads)
-    other = None if request.compare is None else open_predictor([request.compare], request.engine, request.device,
-                                                                request.threads)
+    predictor = _opened(request.runs, request)
+    other = None if request.compare is None else _opened([request.compare], request)
     evaluation = _evaluate(predictor, request)
     scores = evaluation.scores
-    for sentence in evaluation.notes:
+    for sentence in evaluation.notes if not request.quiet else ():
         note(sentence)
     if other is not None:
         scores = {**scores, "comparison": _comparison(evaluation, other, request)}
@@ -54,6 +54,10 @@ def run_evaluation(request: Request) -> None:
             for output in evaluation.outputs:
                 stream.write(f"{escaped(output)}\n")
     say(json.dumps(scores, ensure_ascii=False, allow_nan=False) if request.json_output else as_table(scores))
+
+
+def _opened(runs: list[str], request: Request) -> Predictor:
+    return open_predictor(runs, request.engine, request.device, request.threads, quiet=request.quiet)
 
 
 def _check(request: Request) -> None:
@@ -94,7 +98,7 @@ def _evaluate(predictor: Predictor, request: Request) -> Evaluation:
 
     options = predictor.options(decoding_options(request.set_options, beam_size=request.beam_size))
     return evaluate_files(predictor, corpora_of(request.files, request.pairs), metrics=_names(request.metrics),
-                          tokenize=request.tokenize, options=options, reporter=reporter_for())
+                          tokenize=request.tokenize, options=options, reporter=reporter_for(quiet=request.quiet))
 
 
 def as_table(scores: dict[str, Any]) -> str:

@@ -5,26 +5,26 @@ from __future__ import annotations
 from pathlib import Path
 
 from seqloom.cli.options import decoding_options, unicode_text, whole_number
+from seqloom.cli.prediction import open_predictor
 from seqloom.cli.streams import say, warn
+from seqloom.engines.artifacts import exported_precisions, is_stale, read_manifest
 from seqloom.errors import DataError, UsageError
 from seqloom.plots import CURVE_WRITERS, WRITERS, show_attention, write_attention, write_curves, writer_for
 from seqloom.predictor import Predictor
-from seqloom.run import WEIGHTS, open_run
+from seqloom.run import WEIGHTS, Run, open_run
 
 BEST_SHOWN = ("exact_match", "bleu", "chrf", "ter", "cer", "wer", "rouge_l", "valid_loss")
 
 
 def run_explanation(run: str, text: str, features: str | None, output: str | None, alternatives: str | None,
                     beam_size: str | None, set_options: list[str], engine: str, device: str,
-                    threads: str | None) -> None:
+                    threads: str | None, *, quiet: bool = False) -> None:
     """Answer one input and draw its attention, in the terminal or into a file."""
-    from seqloom.api import load
-
     if output is not None:
         writer_for(Path(output), WRITERS)
     count = whole_number("--alternatives", alternatives, 1) or 0
     options = decoding_options(set_options, beam_size=beam_size)
-    predictor = load(run, engine=engine, device=device, threads=whole_number("--threads", threads, 1))
+    predictor = open_predictor([run], engine, device, threads, quiet=quiet)
     prediction = predictor.predict(_input(predictor, unicode_text("INPUT", text), features), attention=True,
                                    alternatives=count, **options)
     if prediction.stopped == "error":
@@ -59,9 +59,9 @@ def draw_curves(run: str, output: str, keys: str | None) -> None:
 def describe_run(folder: str) -> list[str]:
     """What a run is, for people."""
     run = open_run(folder)
-    weights = run.weights()
     config = run.config
-    size = (run.folder / WEIGHTS).stat().st_size / 2**20
+    exported = _exported(run)
+    weights = {} if exported and not (run.folder / WEIGHTS).exists() else run.weights()
     in_step = config.decoder.context == "in_step"
     lines = [
         f"run:        {run.folder}" + (f" (preset {config.preset})" if config.preset else ""),
@@ -73,7 +73,9 @@ def describe_run(folder: str) -> list[str]:
         f"decoder:    {config.decoder.layers} × {config.decoder.cell}, {config.decoder.hidden_size} units, "
         + (f"attention {config.decoder.attention.score}" if config.decoder.context == "attention" else
            f"context {config.decoder.context}"),
-        f"parameters: {sum(array.size for array in weights.values()):,} ({size:.1f} MiB)",
+        f"parameters: {sum(array.size for array in weights.values()):,} "
+        f"({(run.folder / WEIGHTS).stat().st_size / 2**20:.1f} MiB)" if weights else "parameters: in the export alone",
+        f"export:     {exported or 'none'}",
     ]
     rows = run.metrics()
     if rows:
@@ -83,3 +85,14 @@ def describe_run(folder: str) -> list[str]:
         shown = ", ".join(f"{name} {best[name]:.4g}" for name in BEST_SHOWN if name in best)
         lines.append(f"best:       step {best['step']:,}: {shown}")
     return lines
+
+
+def _exported(run: Run) -> str:
+    """The graphs of a run: precision and size of each, and whether they are of its weights; "" where it has none."""
+    manifest = read_manifest(run)
+    if manifest is None:
+        return ""
+    sizes = {precision: sum(int(file["bytes"]) for file in manifest["models"][precision].values())
+             for precision in exported_precisions(manifest)}
+    found = ", ".join(f"{precision} ({size / 2**20:.1f} MiB)" for precision, size in sizes.items())
+    return f"{found}, of other weights: seqloom export {run.folder}" if is_stale(run, manifest) else found

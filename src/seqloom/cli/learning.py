@@ -115,11 +115,12 @@ def average(
     runs: Annotated[list[str], typer.Argument(metavar="RUN…", help="Two runs or more, of one configuration.")],
     out: Annotated[str, typer.Option("--out", metavar="RUN", help="Run folder to write; required.")],
     overwrite: Overwrite = False,
+    quiet: Quiet = False,
 ) -> None:
     """Make a run whose weights are the mean of several runs'."""
     from seqloom import api
 
-    say(api.average(runs, out, overwrite=overwrite))
+    say(api.average(runs, out, overwrite=overwrite, quiet=quiet))
 
 
 def doctor(
@@ -133,15 +134,15 @@ def doctor(
     config: ConfigFile = None,
     set_options: Set = None,
     json_output: Annotated[bool, typer.Option("--json", help="Everything found, as one JSON object.")] = False,
-) -> None:
+) -> int:
     """Say what is wrong with data, with file and line.
 
     Bad lines, lengths, duplicates, and, with validation files, overlap and unknown symbols. The preset or configuration
-    says how the data would be read.
+    says how the data would be read. Exit code 2 when not one line could be used.
     """
     from seqloom.cli.training import Request, run_doctor
 
-    run_doctor(Request(
+    return run_doctor(Request(
         files=files or [], pairs=pairs(source, target), valid=valid or [],
         valid_pairs=pairs(valid_source, valid_target, "--valid-source", "--valid-target"), preset=preset,
         config=config, overrides=set_options or []), json_output=json_output)

@@ -69,7 +69,8 @@ def _answer(prediction: Prediction) -> dict[str, Any]:
     """What each of several answers has of its own; a number that is not finite is null."""
     return {"text": prediction.text, "score": _number(prediction.score),
             "ranking_score": _number(prediction.ranking_score), "stopped": prediction.stopped,
-            "tokens": prediction.tokens, "token_scores": [_number(score) for score in prediction.token_scores]}
+            "engine": prediction.engine, "tokens": prediction.tokens,
+            "token_scores": [_number(score) for score in prediction.token_scores]}
 
 
 def _number(value: float) -> float | None:

@@ -48,6 +48,7 @@ def evaluate(
     engine: Engine = "auto",
     device: Device = "auto",
     threads: Threads = None,
+    quiet: Quiet = False,
 ) -> None:
     """Score a run on test data, or compare two runs.
 
@@ -58,7 +59,8 @@ def evaluate(
     run_evaluation(Request(
         runs=[run, *(ensemble or [])], files=files or [], pairs=pairs(source, target), json_output=json_output,
         metrics=metrics, tokenize=tokenize, compare=compare, metric=metric, output=output, beam_size=beam_size,
-        set_options=set_options or [], engine=engine, device=device, threads=threads))
+        set_options=set_options or [], engine=engine, device=device, threads=threads,
+        quiet=quiet))
 
 
 def explain(
@@ -75,11 +77,13 @@ def explain(
     engine: Engine = "auto",
     device: Device = "auto",
     threads: Threads = None,
+    quiet: Quiet = False,
 ) -> None:
     """Draw what the model looked at while it answered one input."""
     from seqloom.cli.explaining import run_explanation
 
-    run_explanation(run, text, features, output, alternatives, beam_size, set_options or [], engine, device, threads)
+    run_explanation(run, text, features, output, alternatives, beam_size, set_options or [], engine, device, threads,
+                    quiet=quiet)
 
 
 def info(run: RunFolder) -> None:

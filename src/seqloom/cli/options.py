@@ -41,6 +41,8 @@ Seed = Annotated[str | None, typer.Option("--seed", metavar="N", help="Seed of e
 Precision = Annotated[str | None, typer.Option("--precision", metavar="NAME", help="auto, fp32 or bf16.")]
 TrainingDevice = Annotated[str | None, typer.Option("--device", metavar="NAME", help="auto, cpu, cuda, cuda:1, mps.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but warnings and errors.")]
+Resume = Annotated[bool, typer.Option("--resume", help=(
+    "Go on with the file of -o where it was interrupted: same run, options and inputs."))]
 Output = Annotated[str | None, typer.Option("--output", "-o", metavar="FILE",
                                             help="File to write; standard output when not given.")]
 InputFormat = Annotated[str | None, typer.Option("--input-format", metavar="NAME", help=(

@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
-from itertools import repeat
+from dataclasses import dataclass
+from itertools import islice, repeat
 from pathlib import Path
 from typing import Any
 
+from seqloom.cli.inputs import Inputs, check_streams, lines_of
 from seqloom.cli.lines import FORMATS, scored_line
 from seqloom.cli.options import decoding_options, unicode_text, whole_number
-from seqloom.cli.streams import note, open_output, refuse_input_as_output
-from seqloom.data.files import read_inputs
-from seqloom.data.lines import open_file
+from seqloom.cli.partial import Part, begin_part, how_to_go_on, survey
+from seqloom.cli.streams import Terminated, note, open_output, warn
+from seqloom.config.sections import DecodingConfig
 from seqloom.errors import DataError, UsageError
 from seqloom.predictor import Predictor
 from seqloom.progress import Reporter, reporter_for
-from seqloom.types import UNKNOWN, BadRecord, Prediction, Record
+from seqloom.types import BadRecord, Prediction, Record
 
 SHOWN_WARNINGS = 20
-STDIN = "<stdin>"
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,8 @@ class Request:
     engine: str
     device: str
     threads: str | None
+    resume: bool = False
+    quiet: bool = False
 
 
 def run_prediction(request: Request) -> int:
@@ -51,8 +53,9 @@ def run_prediction(request: Request) -> int:
     if request.format != "jsonl" and (request.attention or alternatives):
         raise UsageError("--attention and --alternatives do not fit into lines of text", fix="add --format jsonl")
     prefix = None if request.prefix is None else unicode_text("--prefix", request.prefix)
+    _check_resume(request)
     changes = decoding_options(request.set_options, **request.changes)
-    predictor = open_predictor(request.runs, request.engine, request.device, request.threads)
+    predictor = open_predictor(request.runs, request.engine, request.device, request.threads, quiet=request.quiet)
     options = predictor.options(changes)
     if request.format == "text" and options.n_best > 1:
         raise UsageError(f"{options.n_best} answers for each input do not fit into one line of text",
@@ -62,42 +65,50 @@ def run_prediction(request: Request) -> int:
 
         return converse(predictor, options, line=FORMATS[request.format], prefix=prefix, attention=request.attention,
                         alternatives=alternatives)
-    reporter = reporter_for()
-    reporter.say(f"engine: {predictor.engine.name}")
-    inputs = Inputs(predictor, request.file, request.input_format)
+    inputs = Inputs(predictor, request.file, request.input_format, quiet=request.quiet)
+    part, expected = _part_of(request, predictor, options)
+    records = inputs.records()
+    answered = 0
+    if part is not None and part.answered:
+        answered = part.answered
+        _skip(records, part)
+        if not request.quiet:
+            note(f"{part.output} has the answers to {answered:,} inputs; going on from there")
     predictions = predictor.predict_records(
-        inputs.records(), options, attention=request.attention, alternatives=alternatives,
-        prefixes=None if prefix is None else repeat(prefix))
-    return write(predictions, request.output, FORMATS[request.format], inputs, reporter)
+        records, options, attention=request.attention, alternatives=alternatives, first=answered,
+        prefixes=None if prefix is None else repeat(prefix), ready=inputs.ready, notice=inputs.notice)
+    return write(predictions, request.output, FORMATS[request.format], inputs, reporter_for(quiet=request.quiet),
+                 part=part, expected=expected)
 
 
 def run_scoring(runs: list[str], file: str | None, output: str | None, input_format: str | None, engine: str,
-                device: str, threads: str | None) -> int:
+                device: str, threads: str | None, *, quiet: bool = False) -> int:
     """Score given targets; the exit code."""
     check_streams(file, output)
-    predictor = open_predictor(runs, engine, device, threads)
-    inputs = Inputs(predictor, file, input_format, targets=True)
-    return write(predictor.score_records(inputs.records()), output, scored_line, inputs, reporter_for())
+    predictor = open_predictor(runs, engine, device, threads, quiet=quiet)
+    inputs = Inputs(predictor, file, input_format, targets=True, quiet=quiet)
+    predictions = predictor.score_records(inputs.records(), ready=inputs.ready, notice=inputs.notice)
+    return write(predictions, output, scored_line, inputs, reporter_for(quiet=quiet), expected=lines_of(file))
 
 
-def check_streams(file: str | None, output: str | None) -> None:
-    """Raise DataError or UsageError, before a model is loaded, for what cannot be read or written."""
-    refuse_input_as_output(output, [file])
-    if output in (None, "-") and sys.__stdout__ is None:
-        raise UsageError("standard output is closed", fix="write to a file: -o FILE")
-    if file is None or file == "-":
-        if sys.__stdin__ is None:
-            raise UsageError("standard input is closed", fix="name a file with the inputs")
-    elif not Path(file).is_fifo():  # a pipe that is closed again would break
-        open_file(file).close()
-
-
-def open_predictor(runs: list[str], engine: str, device: str, threads: str | None) -> Predictor:
-    """The run, or the ensemble of several."""
+def open_predictor(runs: list[str], engine: str, device: str, threads: str | None, *, quiet: bool) -> Predictor:
+    """The run, or the ensemble of several; says which engine runs it, unless `quiet`."""
     from seqloom.api import load
 
     count = whole_number("--threads", threads, 1)
-    return load(runs if len(runs) > 1 else runs[0], engine=engine, device=device, threads=count)
+    predictor = load(runs if len(runs) > 1 else runs[0], engine=engine, device=device, threads=count,
+                     say=lambda sentence: warn(f"warning: {sentence}"))
+    if not quiet:
+        warn(engine_line(predictor.engine))
+    return predictor
+
+
+def engine_line(engine: Any) -> str:
+    """What computes, in a line: engine: onnx fp32, 2 threads."""
+    device = getattr(engine, "device", None)
+    if device is not None and device.type != "cpu":
+        return f"engine: {engine.name} on {device}"
+    return f"engine: {engine.name}, {engine.threads} {'thread' if engine.threads == 1 else 'threads'}"
 
 
 def talks_to_a_person(file: str | None, output: str | None) -> bool:
@@ -105,84 +116,89 @@ def talks_to_a_person(file: str | None, output: str | None) -> bool:
     return file is None and output is None and sys.__stdin__ is not None and sys.stdin.isatty() and sys.stdout.isatty()
 
 
-@dataclass
-class Inputs:
-    """What is to be answered, and what was noticed while it was read.
+# --- going on with an output file ------------------------------------------------------------------------------------
 
-    unknown: lines with a symbol that the run has never seen; first_unknown: where the first of them is.
-    """
 
-    predictor: Predictor
-    file: str | None
-    input_format: str | None
-    targets: bool = False
-    unknown: int = 0
-    first_unknown: str = ""
-    read: int = 0
-    notes: list[str] = field(default_factory=list)
+def _check_resume(request: Request) -> None:
+    if not request.resume:
+        return
+    if request.output in (None, "-"):
+        raise UsageError("--resume goes on with an output file, and none is named", fix="name it: -o FILE")
+    if request.file in (None, "-") or not Path(str(request.file)).is_file():
+        raise UsageError("--resume needs inputs that can be read again from their beginning",
+                         fix="name a file with the inputs instead of a pipe")
 
-    def records(self) -> Iterator[Record | BadRecord]:
-        """Inputs from the file or standard input, read as the run's own data was. Raises DataError, UsageError."""
-        for record in self._stream():
-            self.read += 1
-            if isinstance(record, Record):
-                self._notice(record)
-            yield record
 
-    def _stream(self) -> Iterator[Record | BadRecord]:
-        config = self.predictor.run.config if self.predictor.run is not None else None
-        columns = {**((config.data.columns or {}) if config else {}), **self.predictor.source.columns}
-        head_roles = self.predictor.head.roles if self.targets else ()
-        roles = (*self.predictor.source.roles, *head_roles)
-        if self.file is None or self.file == "-":
-            return read_inputs(sys.stdin.buffer, STDIN, columns, roles, self.input_format or "tsv", ignored=note)
-        return read_inputs(self.file, self.file, columns, roles, self.input_format, ignored=note)
+def _part_of(request: Request, predictor: Predictor, options: DecodingConfig) -> tuple[Part | None, int | None]:
+    """The output file as a thing that can be gone on with, where both files are regular; and the number of inputs."""
+    file, output = request.file, request.output
+    if file is None or not Path(file).is_file():
+        return None, None
+    target = Path(str(output))
+    if output in (None, "-") or "\0" in str(output) or (target.exists() and not target.is_file()):
+        return None, lines_of(file)
+    found = survey(Path(file))
+    identity = {
+        "runs": [_weights_of(run) for run in request.runs], "engine": predictor.engine.name, "format": request.format,
+        "options": options.model_dump(mode="json"), "prefix": request.prefix, "attention": request.attention,
+        "alternatives": request.alternatives, "input_format": request.input_format,
+        "input": [found.size, found.sha256]}
+    part = begin_part(target, identity, resume=request.resume, format_name=request.format)
+    return part, None if file.endswith(".gz") else found.lines or None
 
-    def _notice(self, record: Record) -> None:
-        try:
-            item = self.predictor.source.read(record)
-        except DataError:
-            return  # the predictor says so in its answer
-        if any((numbers == UNKNOWN).any() for numbers in item.fields.values()):
-            self.unknown += 1
-            self.first_unknown = self.first_unknown or record.where
 
-    def remark(self) -> str:
-        """What a person should know about the inputs; "" when there is nothing."""
-        if not self.unknown:
-            return ""
-        return (f"{self.unknown:,} of {self.read:,} lines hold symbols that the run has not seen in training (first: "
-                f"{self.first_unknown})")
+def _weights_of(run: str) -> str:
+    """The checksum of a run's weights; an export that stands alone knows those it was made of."""
+    from seqloom.engines.artifacts import read_manifest, weights_checksum
+    from seqloom.run import open_run
 
-    def expected(self) -> int | None:
-        """Number of input lines, where it is known beforehand."""
-        if self.file is None or self.file == "-" or self.file.endswith(".gz"):
-            return None
-        path = Path(self.file)
-        if not path.is_file():
-            return None
-        with path.open("rb") as file:
-            return sum(block.count(b"\n") for block in iter(lambda: file.read(1 << 20), b"")) or None
+    manifest = None if (found := weights_checksum(Path(run))) else read_manifest(open_run(run))
+    return found if manifest is None else str(manifest["weights_sha256"])
+
+
+def _skip(records: Iterator[Record | BadRecord], part: Part) -> None:
+    """Pass over the inputs that are answered. Raises DataError when there are fewer."""
+    passed = sum(1 for _ in islice(records, part.answered))
+    if passed < part.answered:
+        raise DataError(f"{part.output} answers {part.answered:,} inputs, but there are {passed:,}",
+                        fix="leave --resume out to write it anew")
+
+
+# --- writing ---------------------------------------------------------------------------------------------------------
 
 
 def write(predictions: Iterable[Prediction], output: str | None, line: Callable[[int, Prediction], str],
-          inputs: Inputs, reporter: Reporter) -> int:
-    """Write every prediction and warn of the bad ones; the exit code."""
-    total = bad = 0
-    expected = inputs.expected()
-    with open_output(output) as stream:
-        for total, prediction in enumerate(predictions, 1):
-            if prediction.stopped == "error":
-                bad += 1
-                if bad <= SHOWN_WARNINGS:
-                    reporter.say(f"warning: {prediction.where}: {prediction.error}")
-                if bad == SHOWN_WARNINGS:
-                    reporter.say("warning: further lines that cannot be read are only counted")
-            stream.write(line(total, prediction))
-            reporter.progress("answered", total, expected)
+          inputs: Inputs, reporter: Reporter, *, part: Part | None = None, expected: int | None = None) -> int:
+    """Write every prediction and warn of the bad ones; the exit code. `part`: goes on behind what is there."""
+    before = 0 if part is None else part.answered
+    number, bad = before, 0
+    try:
+        with open_output(output, keep=0 if part is None else part.size) as stream:
+            inputs.before_waiting = stream.flush
+            for number, prediction in enumerate(predictions, before + 1):
+                if prediction.stopped == "error":
+                    bad += 1
+                    _say_bad(reporter, bad, prediction)
+                stream.write(line(number, prediction))
+                reporter.progress("answered", number, expected)
+    except (KeyboardInterrupt, Terminated):
+        reporter.finish()
+        if part is not None:
+            note(how_to_go_on(part, number))
+        raise
     reporter.finish()
-    if inputs.remark():
+    if part is not None:
+        part.finish()
+    if inputs.remark() and not inputs.quiet:
         note(inputs.remark())
     if bad:
-        reporter.say(f"warning: {bad:,} of {total:,} lines could not be read; their output lines are empty")
-    return 1 if total and bad == total else 0
+        warn(f"warning: {bad:,} of {number - before:,} lines could not be read; their output lines are empty")
+    return 1 if number and bad == number else 0
+
+
+def _say_bad(reporter: Reporter, bad: int, prediction: Prediction) -> None:
+    if bad <= SHOWN_WARNINGS:
+        reporter.finish()
+        warn(f"warning: {prediction.where}: {prediction.error}")
+    if bad == SHOWN_WARNINGS:
+        warn("warning: further lines that cannot be read are only counted")

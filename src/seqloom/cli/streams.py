@@ -14,6 +14,7 @@ from typing import IO, Any
 from seqloom.errors import SeqloomError, UsageError
 
 STDOUT = "standard output"
+BLOCK = 1 << 20  # bytes read at a time
 
 
 class Terminated(BaseException):
@@ -109,10 +110,11 @@ def note(sentence: str) -> None:
 
 
 @contextmanager
-def open_output(path: str | None) -> Iterator[Writer]:
+def open_output(path: str | None, *, keep: int = 0) -> Iterator[Writer]:
     """A text stream to a file (UTF-8, \\n), or to standard output when there is no path or it is "-".
 
-    Raises UsageError when the file cannot be opened, SeqloomError when writing fails (full disk).
+    keep: so many bytes of the file stay, and what is written comes after them. Whatever happens, a regular file ends
+    with a whole line. Raises UsageError when the file cannot be opened, SeqloomError when writing fails (full disk).
     """
     if path is None or path == "-":
         yield Writer(sys.stdout, STDOUT)
@@ -120,15 +122,38 @@ def open_output(path: str | None) -> Iterator[Writer]:
     target = Path(path)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        file = target.open("w", encoding="utf-8", errors="surrogateescape", newline="\n")
+        if keep:
+            os.truncate(target, keep)
+        file = target.open("a" if keep else "w", encoding="utf-8", errors="surrogateescape", newline="\n")
     except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
         raise UsageError(f"cannot write {path}: {getattr(error, 'strerror', None) or error}",
                          fix="name a file in a folder you may write to") from None
     writer = Writer(file, path)
     try:
         yield writer
-    finally:
         writer.close()
+    except BaseException:
+        with suppress(SeqloomError):
+            writer.close()
+        cut_to_whole_lines(target)
+        raise
+
+
+def cut_to_whole_lines(path: Path) -> None:
+    """Take a last line without an end off a regular file, as a full disk leaves it."""
+    if not path.is_file():
+        return
+    with suppress(OSError), path.open("r+b") as file:
+        end = file.seek(0, os.SEEK_END)
+        while end:
+            begin = max(0, end - BLOCK)
+            file.seek(begin)
+            at = file.read(end - begin).rfind(b"\n")
+            if at >= 0:
+                file.truncate(begin + at + 1)
+                return
+            end = begin
+        file.truncate(0)
 
 
 def refuse_input_as_output(path: str | None, inputs: Iterable[str | None]) -> None:
@@ -148,6 +173,13 @@ class Writer:
         """As a file's. Raises SeqloomError."""
         try:
             return self.file.write(text)
+        except OSError as error:
+            raise write_failure(error, self.path) from None
+
+    def flush(self) -> None:
+        """As a file's. Raises SeqloomError."""
+        try:
+            self.file.flush()
         except OSError as error:
             raise write_failure(error, self.path) from None
 

@@ -101,14 +101,15 @@ def run_finetuning(run: str, request: Request) -> None:
                             overwrite=request.overwrite, quiet=request.quiet))
 
 
-def run_doctor(request: Request, *, json_output: bool) -> None:
-    """Print the report on data files."""
+def run_doctor(request: Request, *, json_output: bool) -> int:
+    """Print the report on data files; the exit code: 2 when not one line of the training data could be used."""
     files, config_file = _configuration_file(request)
     reporter = reporter_for()
     report = api.doctor(preset=request.preset, config=config_file, overrides=request.overrides,
                         values=_values(request, files), reporter=reporter)
     reporter.finish()
     say(json.dumps(report.to_json(), ensure_ascii=False, indent=1) if json_output else "\n".join(report.lines()))
+    return 0 if report.train.usable else 2
 
 
 def _configuration_file(request: Request) -> tuple[list[str], str | None]:

@@ -44,6 +44,11 @@ class EnsembleEngine:
         self.end = engines[0].end
         self.name = f"ensemble({', '.join(engine.name for engine in engines)})"
 
+    @property
+    def threads(self) -> int:
+        """Members take turns: as many as the one with most."""
+        return max(engine.threads for engine in self.engines)
+
     def begin(self, source: Padded | int) -> tuple[Any, ...]:
         """Every member's first state."""
         return tuple(engine.begin(source) for engine in self.engines)

@@ -75,6 +75,11 @@ class TorchEngine:
         self.model = model
         self.device = device or next(model.parameters()).device
 
+    @property
+    def threads(self) -> int:
+        """CPU threads of torch, all over this process."""
+        return torch.get_num_threads()
+
     @torch.inference_mode()
     def begin(self, source: Padded | int) -> TorchState:
         """See types.Engine."""

@@ -17,10 +17,11 @@ import numpy as np
 from seqloom.config.sections import CorpusConfig
 from seqloom.data.files import read_records
 from seqloom.engines.artifacts import read_manifest, read_models
+from seqloom.engines.choice import torch_engine
 from seqloom.engines.onnx import OnnxEngine
 from seqloom.errors import DataError, SeqloomError
 from seqloom.metrics import evaluate_outputs
-from seqloom.predictor import Predictor, torch_engine
+from seqloom.predictor import Predictor
 from seqloom.run import Run
 from seqloom.types import Prediction, Record
 
@@ -120,7 +121,6 @@ def _records(run: Run, data: Sequence[CorpusConfig] | None, say: Say) -> Iterato
         yield from (record for record in read_records(corpora, columns, roles) if isinstance(record, Record))
         return
     say("comparing on made-up inputs: the run's data is not there any more; --data FILE gives others")
-    symbols = run.source.tokenizer.symbols
     draw = np.random.default_rng(1)
     for number in range(100):
         picked = [symbols[index] for index in draw.integers(0, len(symbols), draw.integers(1, 20))]

@@ -38,6 +38,7 @@ from seqloom.run import (
 from seqloom.training.card import model_card
 from seqloom.training.checkpoint import read_checkpoint
 from seqloom.training.events import check_tensorboard
+from seqloom.training.exporting import export_finished
 from seqloom.training.loop import Trainer
 from seqloom.training.prepare import Prepared, prepare
 from seqloom.training.signals import StopSignals
@@ -204,7 +205,7 @@ def _announce(trainer: Trainer, data: Prepared, reporter: Reporter) -> None:
 
 
 def _finish(trainer: Trainer, folder: Path, reporter: Reporter, signals: StopSignals) -> Path:
-    """Best weights, a last evaluation with the run's own decoding options, and the card."""
+    """Best weights, a last evaluation with the run's own decoding options, the card, and the export."""
     signals.stop("the model is trained, its last evaluation and its README.md are missing", folder)
     shutil.rmtree(folder / "cache", ignore_errors=True)
     progress, data = trainer.progress, trainer.data
@@ -225,5 +226,7 @@ def _finish(trainer: Trainer, folder: Path, reporter: Reporter, signals: StopSig
                  f"{progress.best_step:,}. Validation with the run's decoding options: {shown}")
     with atomic_file(folder / CARD) as file:
         file.write(model_card(trainer.config, data, progress, result))
+    signals.stop("the run is whole, but for its export to ONNX: seqloom export makes it", folder)
+    export_finished(folder, reporter)
     reporter.say(f"try it: seqloom predict {shlex.quote(str(folder))}")
     return folder

@@ -1,0 +1,97 @@
+"""Which engine runs a run, what is said about it, and what is refused. See test_onnx.py for damaged artifacts."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+import seqloom
+from seqloom.engines.artifacts import FOLDER, MANIFEST
+from seqloom.engines.choice import ENGINES
+from seqloom.engines.ensemble import EnsembleEngine
+from seqloom.engines.onnx import available_cores
+from seqloom.errors import MissingExtraError, RunFolderError, UsageError
+from seqloom.export import export_run
+from seqloom.model import stored_weights
+from seqloom.predictor import load_predictor
+from seqloom.run import WEIGHTS, write_description, write_weights
+from tiny import tiny
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    task, folder = tiny(), tmp_path / "run"
+    folder.mkdir()
+    write_description(folder, task.config, task.source, task.head)
+    write_weights(folder / WEIGHTS, {name: weight.numpy() for name, weight in stored_weights(task.model).items()})
+    export_run(folder, int8=True, check=False)
+    return folder
+
+
+def make_stale(run: Path) -> None:
+    task = tiny(seed=2)
+    write_weights(run / WEIGHTS, {name: weight.numpy() for name, weight in stored_weights(task.model).items()})
+
+
+def test_an_engine_is_one_of_the_names(run: Path) -> None:
+    with pytest.raises(UsageError, match=r"unknown engine 'fast'\s+fix: use --engine auto, onnx, onnx-int8 or torch"):
+        load_predictor(run, engine="fast")
+    assert ENGINES[0] == "auto"
+
+
+def test_auto_says_only_when_an_export_is_passed_over(run: Path) -> None:
+    said: list[str] = []
+    assert seqloom.load(run, say=said.append).engine.name == "onnx fp32"
+    assert seqloom.load([run, run], say=said.append).engine.name == "ensemble(onnx fp32, onnx fp32)"
+    assert said == []
+    make_stale(run)
+    assert seqloom.load(run, say=said.append).engine.name == "torch fp32"
+    (sentence,) = said
+    assert "the weights have changed since its export, so torch runs them" in sentence
+    assert f"seqloom export {run}" in sentence
+    assert seqloom.load(run, engine="torch", say=said.append).engine.name == "torch fp32"
+    assert len(said) == 1  # who asks for torch need not be told
+    export_run(run, check=False)
+    assert seqloom.load(run, say=said.append).engine.name == "onnx fp32"
+    assert len(said) == 1
+
+
+def test_without_torch_a_stale_export_is_named_as_the_reason(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_stale(run)
+    monkeypatch.setitem(sys.modules, "torch", None)
+    with pytest.raises(MissingExtraError, match=r"(?s)the weights have changed since its export, and running a "
+                                                r"model needs the package 'torch'.*pip install 'seqloom\[train\]'"):
+        load_predictor(run)
+
+
+def test_a_gpu_is_torchs(run: Path) -> None:
+    with pytest.raises(UsageError, match="device 'cuda:99' cannot be used"):
+        load_predictor(run, device="cuda:99")
+
+
+def test_every_engine_knows_its_threads(run: Path) -> None:
+    for engine in ("onnx", "onnx-int8", "torch"):
+        one = load_predictor(run, engine=engine, threads=1).engine
+        assert one.threads == 1
+        assert EnsembleEngine([one, one]).threads == 1
+        with pytest.raises(UsageError, match=rf"100000 threads, but this process may use {available_cores()} cores"):
+            load_predictor(run, engine=engine, threads=100_000)
+
+
+@pytest.mark.parametrize("content", [b"", b"no graph", b"\x08\x7f" + bytes(100)])
+def test_graphs_that_the_runtime_cannot_open_are_refused(run: Path, content: bytes) -> None:
+    """Of a newer format, say: whole by its checksum, and still not to be read."""
+    path = run / FOLDER / MANIFEST
+    manifest = json.loads(path.read_text())
+    entry = manifest["models"]["fp32"]["step"]
+    (run / FOLDER / entry["file"]).write_bytes(content)
+    entry |= {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+    path.write_text(json.dumps(manifest))
+    with pytest.raises(RunFolderError, match=r"(?s)onnxruntime [\d.]+ cannot open the fp32 graphs: .*fix: pip install "
+                                             r"-U onnxruntime, or make it again: seqloom export"):
+        load_predictor(run)
+    assert load_predictor(run, engine="onnx-int8").engine.name == "onnx int8"
