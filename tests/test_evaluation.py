@@ -12,10 +12,11 @@ import numpy as np
 import pytest
 
 import seqloom
-from seqloom.config.sections import CorpusConfig, DecodingConfig, TokenizerConfig
+from seqloom.config.sections import CorpusConfig, DecodingConfig, SequenceHeadConfig, TokenizerConfig
 from seqloom.data.tokenizers import fit_tokenizer
 from seqloom.errors import DataError, UsageError
 from seqloom.evaluation import Evaluation, evaluate_files
+from seqloom.heads.sequence import Head
 from seqloom.predictor import Predictor, failed
 from seqloom.progress import Reporter
 from seqloom.types import BadRecord, Prediction, Record
@@ -29,8 +30,7 @@ class Written(Predictor):
     def __init__(self, answers: Mapping[str, str], roles: tuple[str, ...] = ("source",)) -> None:
         tokenizer = fit_tokenizer(TokenizerConfig(), [*answers, *answers.values()])
         source = SimpleNamespace(roles=roles, columns={} if len(roles) == 1 else {"features": 3}, tokenizer=tokenizer)
-        super().__init__(source, SimpleNamespace(roles=("target",), tokenizer=tokenizer), SimpleNamespace(name="table"),
-                         DecodingConfig())
+        super().__init__(source, Head(SequenceHeadConfig(), tokenizer), SimpleNamespace(name="table"), DecodingConfig())
         self.answers = answers
         self.asked: list[DecodingConfig | None] = []
 

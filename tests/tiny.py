@@ -134,8 +134,8 @@ def tiny(values: Mapping[str, Any] | None = None, *, seed: int = 1, dtype: torch
          training: Sequence[Record] = TRAINING, **options: Any) -> Tiny:
     """A model of a configuration, or of the options of `settings`; see the head of this file for its weights."""
     config = config_of(settings(**options) if values is None else values)
-    head = Head.fit(config.head, training, copying=config.decoder.copy_source)
-    source = Source.fit(config.source, training, head.tokenizer if config.head.share_vocabulary else None)
+    head = Head.fit(config, training)
+    source = Source.fit(config.source, training, head.shared_tokenizer)
     model = build_model(config, source, head, seed=seed).to(dtype)
     randomise(model, seed, spread=0.7)
     with torch.no_grad():

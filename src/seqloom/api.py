@@ -181,7 +181,8 @@ def corpora_of(files: Iterable[str | Path], pairs: Iterable[tuple[str, str]] = (
 
 def _check_same_symbols(first: Any, other: Any, first_name: str, other_name: str) -> None:
     for side in ("source", "head"):
-        if getattr(first, side).tokenizer.symbols != getattr(other, side).tokenizer.symbols:
+        one, second = getattr(first, side), getattr(other, side)
+        if (one.size, one.symbols) != (second.size, second.symbols):
             raise UsageError(f"{first_name} and {other_name} have different {'target' if side == 'head' else 'source'} "
                              "vocabularies", fix="use runs that were trained on the same data with the same tokenizers")
 

@@ -18,7 +18,6 @@ from seqloom.predictor import Predictor
 from seqloom.progress import Reporter
 from seqloom.types import BadRecord, Prediction, Record
 
-DEFAULT_METRICS = ("exact_match", "wer", "cer", "bleu", "chrf", "ter", "rouge_1", "rouge_2", "rouge_l")
 # Translation edit rate takes minutes on outputs that repeat themselves without end.
 TER_WORDS, TER_OUTPUTS = 100, 10
 
@@ -64,13 +63,14 @@ def evaluate_files(predictor: Predictor, corpora: Sequence[CorpusConfig], *, met
     seconds = time.perf_counter() - began
     outputs = [prediction.text for prediction in predictions]
     references = [record.texts("target") for record in records]
-    names = list(metrics) if metrics else _default_metrics(outputs, notes)
-    scores: dict[str, Any] = evaluate_outputs(outputs, references, names, tokenize=tokenize)
+    names = list(metrics) if metrics else _default_metrics(predictor.head, outputs, notes)
+    scores = compared(predictor.head, outputs, references, names, tokenize=tokenize)
     signature = scores.pop("signature")
-    scores.update(_likelihood(predictor, records, reporter))
-    references_as_tokens = [predictor.head.tokenizer.tokens(texts[0]) for texts in references]
-    scores.update(degeneration_rates([prediction.tokens for prediction in predictions],
-                                     [record.text("source") for record in records], references_as_tokens))
+    if predictor.head.is_free_text:
+        scores.update(_likelihood(predictor, records, reporter))
+        scores.update(degeneration_rates(
+            [prediction.tokens for prediction in predictions], [record.text("source") for record in records],
+            [predictor.head.tokens_of(texts[0]) for texts in references]))
     unread = [prediction for prediction in predictions if prediction.stopped == "error"]
     if unread:
         notes.append(f"{len(unread)} inputs could not be read and count as wrong; {unread[0].where}: {unread[0].error}")
@@ -105,12 +105,21 @@ def _usable(records: Iterable[Record | BadRecord]) -> tuple[list[Record], list[s
     return usable, notes, bad
 
 
-def _default_metrics(outputs: Sequence[str], notes: list[str]) -> list[str]:
+def compared(head: Any, outputs: Sequence[str], references: Sequence[Sequence[str]], names: Sequence[str], *,
+             tokenize: str | None = None) -> dict[str, Any]:
+    """`evaluate_outputs` by the names that this head has for metrics; tokenize: the head's own when not given."""
+    own = {measured: name for name, measured in head.metrics.items()}
+    found = evaluate_outputs(outputs, references, [head.metrics.get(name, name) for name in names],
+                             tokenize=head.bleu_tokenize if tokenize is None else tokenize)
+    return {own.get(name, name): value for name, value in found.items()}
+
+
+def _default_metrics(head: Any, outputs: Sequence[str], notes: list[str]) -> list[str]:
     long = sum(len(output.split()) > TER_WORDS for output in outputs)
-    if long <= TER_OUTPUTS:
-        return list(DEFAULT_METRICS)
+    if long <= TER_OUTPUTS or "ter" not in head.metrics:
+        return list(head.metrics)
     notes.append(f"ter is left out: {long} outputs have more than {TER_WORDS} words; ask for it with --metrics")
-    return [name for name in DEFAULT_METRICS if name != "ter"]
+    return [name for name in head.metrics if name != "ter"]
 
 
 def _likelihood(predictor: Predictor, records: Sequence[Record], reporter: Reporter) -> dict[str, float]:

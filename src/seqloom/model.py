@@ -11,28 +11,33 @@ from torch import Tensor, nn
 from seqloom.config.sections import Config
 from seqloom.errors import RunFolderError
 from seqloom.nn.cells import Cell, LongShortTermMemory
-from seqloom.nn.decoders import InStepDecoder
 from seqloom.nn.memory import Memory
-from seqloom.types import PADDING, SPECIAL_NAMES, Batch, Loss, Padded
+from seqloom.types import PADDING, Batch, Loss, Padded
 
 
 class Model(nn.Module):
-    """Batch → Memory → Loss. The engine for prediction uses `encode`, `head.begin` and `head.step`."""
+    """Batch → Memory → Loss; without an encoder there is no memory.
 
-    def __init__(self, encoder: nn.Module, head: nn.Module) -> None:
+    The engine for prediction uses `encode` and of the head `begin` and `step`, or `answer`.
+    """
+
+    def __init__(self, encoder: nn.Module | None, head: nn.Module) -> None:
         super().__init__()
         self.encoder = encoder
         self.head = head
 
-    def encode(self, source: Padded) -> Memory:
-        """The memory of a padded source (torch tensors)."""
-        memory: Memory = self.encoder(source)
+    def encode(self, source: Padded, before: Memory | None = None) -> Memory:
+        """The memory of a padded source (torch tensors); `before`: of what stood in front of it, to go on from."""
+        assert self.encoder is not None
+        memory: Memory = self.encoder(source) if before is None else self.encoder(source, before)
         return memory
 
-    def forward(self, batch: Batch, own: Tensor | None = None) -> Loss:
-        """Loss of a batch (torch tensors); `own`: see SequenceModule.loss."""
-        assert batch.source is not None
-        loss: Loss = self.head.loss(self.encode(batch.source), batch.target, own)  # type: ignore[operator]
+    def forward(self, batch: Batch, own: Tensor | None = None, state: Any = None) -> Loss:
+        """Loss of a batch (torch tensors); `own`: see SequenceModule.loss; `state`: see Loss.state."""
+        if batch.source is None:
+            loss: Loss = self.head.loss(state, batch.target)  # type: ignore[operator]
+        else:
+            loss = self.head.loss(self.encode(batch.source), batch.target, own)  # type: ignore[operator]
         return loss
 
     def parameter_count(self) -> int:
@@ -54,7 +59,7 @@ def _build(config: Config, source: Any, head: Any) -> Model:
     module = head.build(config, encoder)
     model = Model(encoder, module)
     _initialise(model)
-    _tie(config, model)
+    head.tie(model)
     return model
 
 
@@ -85,43 +90,9 @@ def _initialise(model: Model) -> None:
                 module.weight[PADDING].zero_()
 
 
-def _tie(config: Config, model: Model) -> None:
-    """One matrix where the configuration shares it (Press & Wolf 2017, §3)."""
-    tie = config.head.tie_embeddings
-    if tie == "none":
-        return
-    embedding = model.head.decoder.embedding  # type: ignore[union-attr]
-    model.head.output.weight = embedding.weight  # type: ignore[union-attr]
-    if tie == "all":
-        model.encoder.embedding.weight = embedding.weight  # type: ignore[union-attr]
-
-
-def insert_pretrained(model: Model, source: Any, head: Any, config: Config) -> list[str]:
-    """Copy pretrained vectors into the embeddings, freeze where asked; returns the coverage reports.
-
-    A frozen embedding has no gradient at all: rows without a vector keep their random start. The baseline in step has
-    no target embeddings; the report says so.
-    """
-    reports: list[str] = []
-    sides = [("source", source.pretrained(), config.source.pretrained, model.encoder),
-             ("target", head.pretrained(config), config.head.pretrained, model.head.decoder)]
-    for side, loaded, options, module in sides:
-        if loaded is None or options is None:
-            continue
-        if isinstance(module, InStepDecoder):
-            reports.append(f"{side} embeddings: there are none with decoder.context in_step, so the vectors of "
-                           f"{options.path} have no effect")
-            continue
-        vectors, lines = loaded
-        found = torch.from_numpy(vectors.found)
-        weight: Tensor = module.embedding.weight  # type: ignore[union-attr, assignment]
-        with torch.no_grad():
-            rows = torch.nonzero(found).squeeze(1)
-            first = len(SPECIAL_NAMES)  # special ids come before the text's symbols, and features after them
-            weight[first + rows] = torch.from_numpy(vectors.matrix)[rows]
-        weight.requires_grad_(not options.freeze)
-        reports += [f"{side} embeddings: {line}" for line in lines]
-    return reports
+def insert_pretrained(model: Model, source: Any, head: Any, *, fresh: bool = True) -> list[str]:
+    """Pretrained weights into a fresh model, frozen where asked; of any other only the freezing. Returns reports."""
+    return [*source.insert_pretrained(model.encoder, fresh=fresh), *head.insert_pretrained(model.head, fresh=fresh)]
 
 
 def stored_weights(model: Model) -> dict[str, Tensor]:

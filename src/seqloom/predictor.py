@@ -19,6 +19,7 @@ from seqloom.data.batching import group_by_budget
 from seqloom.data.lines import MAXIMUM_LINE, TOO_LONG
 from seqloom.engines.choice import open_engine
 from seqloom.errors import DataError, UsageError
+from seqloom.insight import Replay
 from seqloom.run import Run, open_run
 from seqloom.sources.text import inputs_of
 from seqloom.types import BadRecord, Item, Prediction, Record
@@ -70,7 +71,10 @@ class Predictor:
     def options(self, changes: Mapping[str, Any]) -> DecodingConfig:
         """The decoding defaults with these changes, checked."""
         from seqloom.config.loading import change_decoding
+        from seqloom.config.remarks import check_reads
 
+        if self.run is not None:
+            check_reads(self.run.config, changes)
         attention = self.run is None or self.run.config.decoder.context in ("attention", "in_step")
         return change_decoding(self.decoding, changes, attention=attention) if changes else self.decoding
 
@@ -112,7 +116,7 @@ class Predictor:
         chosen = options or self.decoding
         starts = iter(prefixes) if prefixes is not None else None
         seen = first
-        for window in windows(records, ready):
+        for window in windows(records, ready, self.source.window):
             texts = None if starts is None else list(islice(starts, len(window)))
             yield from self._answer_window(window, chosen, seen, attention, alternatives, texts, notice)
             seen += len(window)
@@ -120,7 +124,7 @@ class Predictor:
     def score_records(self, records: Iterable[Record | BadRecord], *, attention: bool = False, candidates: int = 0,
                       ready: Ready | None = None, notice: Notice | None = None) -> Iterator[Prediction]:
         """The given target of each record as a Prediction: its score, token scores, attention, alternatives."""
-        for window in windows(records, ready):
+        for window in windows(records, ready, self.source.window):
             yield from self._score_window(window, attention, candidates, notice)
 
     # --- windows ---
@@ -159,7 +163,7 @@ class Predictor:
             positions = np.asarray([readable[index][0] for index in group], np.int64)
             starts = None
             if prefixes is not None:
-                starts = [self._prefix_ids(prefixes[position], item)
+                starts = [self.head.prefix_ids(prefixes[position], item)
                           for position, item in zip(positions, batch, strict=True)]
             found = self.head.answer(self.engine, batch, options, lines=seen + positions, attention=attention,
                                      prefixes=starts)
@@ -168,26 +172,15 @@ class Predictor:
                 assert isinstance(record, Record)
                 tokens = self.source.memory_tokens(item, record)
                 answers = [replace(self.head.prediction(hypothesis, item, tokens, options, attention=attention),
-                                   where=record.where, engine=self.engine.name) for hypothesis in hypotheses]
+                                   where=record.where, engine=self.engine.name,
+                                   replay=Replay(self.run, item, tokens, hypothesis) if attention and self.run else None)
+                           for hypothesis in hypotheses]
                 best = answers[0]
                 if alternatives:
-                    best = self._with_alternatives(best, hypotheses[0].ids, item, alternatives)
+                    best = replace(best, alternatives=self.head.alternatives(
+                        self.engine, item, hypotheses[0], alternatives))
                 results[position] = replace(best, n_best=answers) if options.n_best > 1 else best
         yield from (result for result in results if result is not None)
-
-    def _prefix_ids(self, text: str, source: Item) -> Any:
-        return self.head.read_text(text, source).fields["main"][1:-1] if text else np.zeros(0, np.int64)
-
-    def _with_alternatives(self, best: Prediction, ids: Any, item: Item, alternatives: int) -> Prediction:
-        scored = self.head.score(self.engine, [item], [ids], lines=np.zeros(1, np.int64), candidates=alternatives)[0]
-        # Scoring ends with </s>, an answer that was cut does not.
-        return replace(best, alternatives=self._alternative_tokens(scored, item)[: len(best.token_scores)])
-
-    def _alternative_tokens(self, scored: Any, item: Item) -> list[list[tuple[str, float]]]:
-        own = self.head.copied_tokens(item)
-        return [[(self.head.token(int(number), own), float(np.exp(score)))
-                 for number, score in zip(numbers, scores, strict=True)]
-                for numbers, scores in zip(scored.alternatives, scored.alternative_scores, strict=True)]
 
     def _score_window(self, window: list[Record | BadRecord], attention: bool, candidates: int,
                       notice: Notice | None) -> Iterator[Prediction]:
@@ -205,34 +198,32 @@ class Predictor:
                              np.int64)
         for group in group_by_budget(lengths, self.decoding.batch_tokens):
             batch = [readable[index][1] for index in group]
-            ids = [targets[index].fields["main"][1:-1] for index in group]
-            found = self.head.score(self.engine, batch, ids, lines=np.asarray([readable[index][0] for index in group]),
+            given = [targets[index] for index in group]
+            found = self.head.score(self.engine, batch, given, lines=np.asarray([readable[i][0] for i in group]),
                                     attention=attention, candidates=candidates)
             for index, item, scored in zip(group, batch, found, strict=True):
                 position = readable[index][0]
                 record = window[position]
                 assert isinstance(record, Record)
-                results[position] = self._scored_prediction(scored, item, targets[index], record, attention, candidates)
+                results[position] = replace(
+                    scored, text=self.head.texts_of(record)[0], where=record.where, engine=self.engine.name,
+                    source_tokens=self.source.memory_tokens(item, record))
         yield from (result for result in results if result is not None)
 
-    def _scored_prediction(self, scored: Any, item: Item, target: Item, record: Record, attention: bool,
-                           candidates: int) -> Prediction:
-        hypothesis = scored.hypothesis
-        return Prediction(
-            text=record.text("target"), score=hypothesis.score, tokens=target.tokens,
-            token_scores=hypothesis.token_scores, source_tokens=self.source.memory_tokens(item, record),
-            attention=hypothesis.weights if attention else None, where=record.where, engine=self.engine.name,
-            alternatives=self._alternative_tokens(scored, item) if candidates else [])
 
+def windows(records: Iterable[Record | BadRecord], ready: Ready | None = None, most: int = WINDOW
+            ) -> Iterator[list[Record | BadRecord]]:
+    """Records in lists of bounded size, at most `most`; the next list is read when it is asked for.
 
-def windows(records: Iterable[Record | BadRecord], ready: Ready | None = None) -> Iterator[list[Record | BadRecord]]:
-    """Records in lists of bounded size; the next list is read when it is asked for. `ready`: see predict_records."""
+    `ready`: see predict_records.
+    """
     window: list[Record | BadRecord] = []
     characters = 0
     for record in records:
         window.append(record)
         characters += len(record.text) if isinstance(record, BadRecord) else sum(map(len, record.fields.values()))
-        if len(window) >= WINDOW or characters >= WINDOW_CHARACTERS or (ready is not None and not ready(len(window))):
+        full = len(window) >= min(WINDOW, most) or characters >= WINDOW_CHARACTERS
+        if full or (ready is not None and not ready(len(window))):
             yield window
             window, characters = [], 0
     if window:

@@ -86,8 +86,8 @@ def open_run(folder: str | Path) -> Run:
             raise RunFolderError(f"kind is {described['kind']!r}, {CONFIG} says {options.kind!r}",
                                  where=str(path / f"{name}.json"), fix="files of two runs are mixed: copy one again")
         side = family(options.kind).load(path, options)
-        if described["size"] != side.tokenizer.size:
-            raise RunFolderError(f"size is {described['size']!r}, but the tokenizer has {side.tokenizer.size} symbols",
+        if described["size"] != side.size:
+            raise RunFolderError(f"size is {described['size']!r}, but the run has {side.describe()}",
                                  where=str(path / f"{name}.json"), fix="files of two runs are mixed: copy one again")
         sides.append(side)
     return Run(path, config, *sides)
@@ -117,6 +117,9 @@ def _check_text(path: Path) -> None:
     if given != str(FORMAT_VERSION):
         raise RunFolderError(f"format_version is {given}, this seqloom reads {FORMAT_VERSION}", where=str(path),
                              fix="install the version of seqloom that wrote the run (see its README.md)")
+    if not text.endswith("\n"):
+        raise RunFolderError("the last line has no end, so something may be missing behind it", where=str(path),
+                             fix="copy the run folder again, or end the line if that is how you wrote it")
     missing = [name for name in SECTIONS if not re.search(rf"^{name}:", text, re.MULTILINE)]
     if missing:
         raise RunFolderError(f"lacks {', '.join(missing)}", where=str(path), fix=COPY_AGAIN)

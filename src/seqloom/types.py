@@ -112,12 +112,14 @@ class Batch(NamedTuple):
 class Loss(NamedTuple):
     """A sum and the number of things summed; divided once, after accumulation and all-reduce.
 
-    total: loss sum in nats (scalar); count: real target positions; correct: positions whose best id is the target.
+    total: loss sum in nats (scalar); count: real target positions; correct: positions whose best id is the target;
+    state: where the text of the batch goes on in the next one, what the model has to know of it; None elsewhere.
     """
 
     total: Any
     count: Any
     correct: Any
+    state: Any = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,4 +221,11 @@ class Engine(Protocol[State]):
 
     def keep(self, state: State, sentences: Ints) -> State:
         """Drop every sentence whose row is not listed in `sentences` [B2]."""
+        ...
+
+    def answer(self, source: Padded, state: Any = None) -> tuple[Floats, Any]:
+        """Log-probabilities [B T C] of heads that answer at once: T is 1 (a label) or S (a tag for each position).
+
+        The state that comes with them, handed in with the next steps of the same inputs, goes on from there.
+        """
         ...

@@ -13,7 +13,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from seqloom.config import Config, dump_config, load_config, save_config
-from seqloom.config.keys import keys, sections
+from seqloom.config.head_sections import SETTINGS
+from seqloom.config.keys import keys, keys_of, kinds_with, sections
 from seqloom.config.yaml_files import MAX_BYTES, flow, parse_yaml, plain_scalar, read_yaml_file
 from seqloom.errors import ConfigError, UsageError
 
@@ -135,13 +136,28 @@ def test_flow_reads_back(value: Any) -> None:
     assert parse_yaml(f"key: {line}\n", "f").value == {"key": value}
 
 
-def test_every_value_is_written() -> None:
-    written = parse_yaml(dump_config(Config(), comments=False), "f")
-    paths = set(written.lines)
+PAIRS = [(source, head) for source, heads in SETTINGS.items() for head in heads
+         if source in sections()["source"].models]
+
+
+def default(source: str, head: str) -> Config:
+    return load_config(values={"source": {"kind": source}, "head": {"kind": head}})[0]
+
+
+def keys_that_are_there(source: str, head: str) -> set[str]:
+    """All that no section which may be empty holds, and that these kinds have."""
     optional = {path for path, section in sections().items() if section.optional}
-    inside_optional = {path for path in keys() if path.rpartition(".")[0] in optional}
-    assert set(keys()) - inside_optional <= paths
-    assert written.value == Config().model_dump(mode="json")
+    kinds = {"source": source, "head": head}
+    return {path for path in keys() if path.rpartition(".")[0] not in optional
+            and (not (section := kinds_with(path)[0]) or kinds[section] in kinds_with(path)[1])}
+
+
+@pytest.mark.parametrize(("source", "head"), PAIRS)
+def test_every_value_is_written(source: str, head: str) -> None:
+    config = default(source, head)
+    written = parse_yaml(dump_config(config, comments=False), "f")
+    assert keys_that_are_there(source, head) <= set(written.lines)
+    assert written.value == config.model_dump(mode="json")
 
 
 def test_other_readers_agree() -> None:
@@ -155,13 +171,17 @@ def test_other_readers_agree() -> None:
         assert read["training"] == config.model_dump(mode="json")["training"]
 
 
-def test_comments_hold_every_description() -> None:
-    page = " ".join(line.strip().lstrip("# ") for line in dump_config(Config()).splitlines() if "#" in line)
-    optional = [path for path, section in sections().items() if section.optional]
-    for path, key in keys().items():
-        if path.rpartition(".")[0] not in optional:
-            assert " ".join(key.description.split()) in page
-    assert max(len(line) for line in dump_config(Config()).splitlines()) <= 120
+@pytest.mark.parametrize(("source", "head"), PAIRS)
+def test_comments_hold_every_description(source: str, head: str) -> None:
+    lines = dump_config(default(source, head)).splitlines()
+    page = " ".join(line.strip().lstrip("# ") for line in lines if "#" in line)
+    kinds = {"source": source, "head": head}
+    for path in keys_that_are_there(source, head):
+        section = kinds_with(path)[0]
+        found = keys_of(section, kinds[section]).get(path, keys()[path]) if section else keys()[path]
+        if not path.endswith(".kind") or path.count(".") != 1:
+            assert " ".join((found.field.description or "").split()) in page, path
+    assert max(map(len, lines)) <= 120
 
 
 def test_save_refuses_a_folder_that_is_not_there(tmp_path: Path) -> None:

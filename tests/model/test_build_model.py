@@ -140,8 +140,9 @@ def test_features_of_a_source_with_a_shared_vocabulary_are_no_answers(mode: str)
 def test_a_shared_matrix_learns_from_all_its_uses(tie: str) -> None:
     """Its gradient is the sum of those of the same network with matrices of its own."""
     shared = tiny(tie=tie, dtype=torch.float64)
+    own_head = Head(shared.config.head.model_copy(update={"tie_embeddings": "none"}), shared.head.tokenizer)
     apart = build_model(config_of(settings()).model_copy(update={
-        "source": shared.config.source, "decoder": shared.config.decoder}), shared.source, shared.head).double()
+        "source": shared.config.source, "decoder": shared.config.decoder}), shared.source, own_head).double()
     for name, parameter in apart.named_parameters():
         parameter.data.copy_(dict(shared.model.named_parameters(remove_duplicate=False))[name])
     batch = shared.batch(TRAINING)
@@ -214,7 +215,7 @@ def with_vectors(tmp_path: Path, *, freeze: bool = False, vectors: str = VECTORS
     given["source"] |= {"embedding_size": 5, "pretrained": {"path": str(path), "freeze": freeze}}
     given["head"] |= {"pretrained": {"path": str(path), "freeze": freeze}}
     config = config_of(given)
-    source, head = Source.fit(config.source, TRAINING), Head.fit(config.head, TRAINING)
+    source, head = Source.fit(config.source, TRAINING), Head.fit(config, TRAINING)
     return Tiny(config, source, head, build_model(config, source, head, seed=1))
 
 
@@ -223,7 +224,7 @@ def test_vectors_go_to_the_rows_of_their_symbols(tmp_path: Path, features: str) 
     """Each symbol's row, with feature symbols behind the symbols of the text or without; all others stay."""
     task = with_vectors(tmp_path, features=features)
     before = {name: weight.clone() for name, weight in weights_of(task.model).items()}
-    reports = insert_pretrained(task.model, task.source, task.head, task.config)
+    reports = insert_pretrained(task.model, task.source, task.head)
     assert any("source" in line for line in reports)
     assert any("target" in line for line in reports)
     for name, tokenizer in (("encoder.embedding.weight", task.source.tokenizer),
@@ -237,7 +238,7 @@ def test_vectors_go_to_the_rows_of_their_symbols(tmp_path: Path, features: str) 
 @pytest.mark.parametrize("freeze", [False, True])
 def test_frozen_vectors_get_no_gradient(tmp_path: Path, freeze: bool) -> None:
     task = with_vectors(tmp_path, freeze=freeze)
-    insert_pretrained(task.model, task.source, task.head, task.config)
+    insert_pretrained(task.model, task.source, task.head)
     task.model(task.batch(TRIALS[:1])).total.backward()
     for weight in (task.model.encoder.embedding.weight, task.model.head.decoder.embedding.weight):
         assert (weight.grad is None) == freeze
@@ -249,12 +250,12 @@ def test_vectors_of_another_size_are_refused(tmp_path: Path) -> None:
     task = with_vectors(tmp_path, vectors="a 1 2 3\nb 1 2 3\n")
     with pytest.raises(DataError, match=r"(?s)vectors.txt: vectors of size 3, but embedding_size is 5.*"
                                         r"fix: set embedding_size to 3"):
-        insert_pretrained(task.model, task.source, task.head, task.config)
+        insert_pretrained(task.model, task.source, task.head)
 
 
 def test_vectors_without_an_embedding_are_told(tmp_path: Path) -> None:
     task = with_vectors(tmp_path, context="in_step")
-    reports = insert_pretrained(task.model, task.source, task.head, task.config)
+    reports = insert_pretrained(task.model, task.source, task.head)
     assert any(line.startswith("target embeddings: there are none with decoder.context in_step") for line in reports)
     assert not any("target" in line and "found" in line for line in reports)
 
@@ -262,5 +263,5 @@ def test_vectors_without_an_embedding_are_told(tmp_path: Path) -> None:
 def test_without_vectors_nothing_is_inserted() -> None:
     task = tiny()
     before = {name: weight.clone() for name, weight in weights_of(task.model).items()}
-    assert insert_pretrained(task.model, task.source, task.head, task.config) == []
+    assert insert_pretrained(task.model, task.source, task.head) == []
     assert_equal(before, weights_of(task.model))

@@ -80,7 +80,7 @@ def test_the_first_of_several_references_is_learned() -> None:
     head = tiny().head
     several = Record({"source": "a", "target": ["b", "c d"]})
     assert head.read(several, None).tokens == ["b"]
-    fitted = Head.fit(config_of(settings()).head, [several])
+    fitted = Head.fit(config_of(settings()), [several])
     assert sorted(fitted.tokenizer.symbols) == ["b", "c", "d"]
 
 
@@ -92,14 +92,14 @@ def test_an_empty_target_is_refused_with_its_line() -> None:
 def test_shared_vocabularies_hold_both_sides() -> None:
     pairs = [record("a b", "c"), record("d", "e f")]
     for shared, symbols in ((True, "abcdef"), (False, "cef")):
-        head = Head.fit(config_of(settings(head={"share_vocabulary": shared})).head, pairs)
+        head = Head.fit(config_of(settings(head={"share_vocabulary": shared})), pairs)
         assert sorted(head.tokenizer.symbols) == list(symbols)
 
 
 @pytest.mark.parametrize(("kind", "expected"), [("character", True), ("jamo", True), ("bytes", True), ("word", False)])
 def test_characters_are_judged_by_exact_match(kind: str, expected: bool) -> None:
     config = config_of(settings(head={"tokenizer": {"kind": kind}}))
-    assert Head.fit(config.head, TRAINING).is_character_level == expected
+    assert Head.fit(config, TRAINING).is_character_level == expected
 
 
 # --- copying ---------------------------------------------------------------------------------------------------------

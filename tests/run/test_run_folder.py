@@ -241,7 +241,7 @@ def replaced(path: Path, old: str, new: str) -> None:
     ("generation_config.json", '"beam_size"', '"beam_sice"', "beam_sice"),
     ("source.json", '"text"', '"audio"', "kind is 'audio', config.yaml says 'text'"),
     ("target.json", '"kind"', '"sort"', "lacks kind"),
-    ("source.json", '"size": 10', '"size": 11', "size is 11, but the tokenizer has 10 symbols"),
+    ("source.json", '"size": 10', '"size": 11', "size is 11, but the run has 10 symbols"),
     ("target.tokenizer.json", '"format_version": 1', '"format_version": 7', "format_version"),
 ])
 def test_what_does_not_fit_together(name: str, old: str, new: str, message: str, copy: Path) -> None:

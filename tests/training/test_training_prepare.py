@@ -17,7 +17,7 @@ from seqloom.progress import Reporter
 from seqloom.run import open_run
 from seqloom.training.corpora import Corpora, Locations, choose_held_out, seeded_hash
 from seqloom.training.loop import Trainer
-from seqloom.training.prepare import Prepared, examine, prepare, roles_and_columns
+from seqloom.training.prepare import Prepared, examine, prepare, roles_of
 from seqloom.training.session import resume_run, train_run
 from seqloom.types import END, START, Record
 from training_helpers import Files, Told, configuration, letters, state_of, trainer_of, write_pairs
@@ -124,7 +124,7 @@ def test_features_are_part_of_a_source(tmp_path: Path) -> None:
     data = prepared(tmp_path / "run", config)
     both = [(record.text("source"), record.text("features")) for record in data.valid_records]
     assert len(both) == len(set(both)) == 6
-    assert roles_and_columns(config) == (("source", "features", "target"), {"features": 3})
+    assert (roles_of(config), config.source.columns) == (("source", "features", "target"), {"features": 3})
 
 
 def test_training_data_is_needed(tmp_path: Path, files: Files) -> None:
@@ -301,7 +301,7 @@ def test_the_metric_that_decides(tokenizer: dict[str, Any], metric: str, bleu: s
                                  files: Files) -> None:
     config = configuration(*files, head={"tokenizer": tokenizer}, training={"metric": "auto"})
     data = prepared(tmp_path / "run", config)
-    assert (data.metric, data.bleu_tokenize) == (metric, bleu)
+    assert (data.metric, data.head.bleu_tokenize) == (metric, bleu)
 
 
 def test_the_doctor_measures_unknown_symbols_of_validation_files(tmp_path: Path) -> None:

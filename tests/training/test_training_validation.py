@@ -177,7 +177,7 @@ def test_the_plan_without_training(files: Files, tmp_path: Path, monkeypatch: py
     assert "train: 24 lines, 24 usable, 0 bad." in text
     assert "plan: 24 examples in 6 batches of 4 sentences" in text
     assert "at most 3 epochs; best by cer" in text
-    assert "vocabulary: 10 source and 10 target symbols" in text
+    assert "reads 10 symbols (word), answers with 10 symbols (word)" in text
     assert list(tmp_path.iterdir()) == []
 
 
@@ -193,5 +193,5 @@ def test_the_model_card(trained: Path) -> None:
     assert "stopped because 3 epochs are done" in body
     assert f"The best validation was at step {best_row(trained)['step']}" in body
     assert "Signature: exact_match|nrefs:1" in body
-    assert open_run(trained).config.encoder.cell.upper() in body
+    assert open_run(trained).config.encoder.cell in body
     assert all(len(line) <= 500 for line in body.splitlines())

@@ -7,6 +7,7 @@ from pathlib import Path
 from seqloom.cli.options import decoding_options, unicode_text, whole_number
 from seqloom.cli.prediction import open_predictor
 from seqloom.cli.streams import say, warn
+from seqloom.config.remarks import network_parts
 from seqloom.engines.artifacts import exported_precisions, is_stale, read_manifest
 from seqloom.errors import DataError, UsageError
 from seqloom.plots import CURVE_WRITERS, WRITERS, show_attention, write_attention, write_curves, writer_for
@@ -62,17 +63,11 @@ def describe_run(folder: str) -> list[str]:
     config = run.config
     exported = _exported(run)
     weights = {} if exported and not (run.folder / WEIGHTS).exists() else run.weights()
-    in_step = config.decoder.context == "in_step"
     lines = [
         f"run:        {run.folder}" + (f" (preset {config.preset})" if config.preset else ""),
-        f"source:     {config.source.kind}, {config.source.tokenizer.kind}, {run.source.tokenizer.size:,} symbols",
-        f"target:     {config.head.kind}, {config.head.tokenizer.kind}, {run.head.tokenizer.size:,} symbols",
-        f"encoder:    {config.encoder.layers} × {config.encoder.cell}, {config.encoder.hidden_size} units"
-        + (", both directions" if config.encoder.bidirectional else ""),
-        "decoder:    none, answers in step with the encoder" if in_step else
-        f"decoder:    {config.decoder.layers} × {config.decoder.cell}, {config.decoder.hidden_size} units, "
-        + (f"attention {config.decoder.attention.score}" if config.decoder.context == "attention" else
-           f"context {config.decoder.context}"),
+        f"source:     {config.source.kind}, {run.source.describe()}",
+        f"target:     {config.head.kind}, {run.head.describe()}",
+        *(f"{part + ':':<12}{line}" for part, line in network_parts(config).items()),
         f"parameters: {sum(array.size for array in weights.values()):,} "
         f"({(run.folder / WEIGHTS).stat().st_size / 2**20:.1f} MiB)" if weights else "parameters: in the export alone",
         f"export:     {exported or 'none'}",

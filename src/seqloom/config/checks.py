@@ -13,17 +13,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
+from functools import wraps
 
 from seqloom.config.keys import ROLES
-from seqloom.config.problems import Problem, refuse, show
+from seqloom.config.media_checks import MEDIA_CHECKS
+from seqloom.config.problems import Problem, Problems, refuse, show
 from seqloom.config.sections import (
     Config,
     CorpusConfig,
     DecodingConfig,
+    FeaturesConfig,
+    SequenceHeadConfig,
+    TextSourceConfig,
     TokenizerConfig,
 )
-
-Problems = Iterator[Problem]
+from seqloom.config.settings import SETTING_CHECKS
 
 PATH = re.compile(r"[a-z_]+(?:\.[a-z0-9_]+)+")
 DEVICES = re.compile(r"auto|cpu|mps|cuda(:\d{1,3})?")
@@ -54,7 +58,12 @@ def check_decoding(decoding: DecodingConfig, *, attention: bool = True) -> None:
 
 def memory_size(config: Config) -> int:
     """Size of one position of the memory."""
-    return config.encoder.hidden_size * (2 if config.encoder.bidirectional else 1)
+    return config.source.memory_size(config.encoder)
+
+
+def features_of(config: Config) -> FeaturesConfig | None:
+    """The features beside a text source, where there are any."""
+    return config.source.features if isinstance(config.source, TextSourceConfig) else None
 
 
 def output_size(config: Config) -> int:
@@ -88,18 +97,19 @@ def columns(config: Config) -> Problems:
             if role not in ROLES:
                 yield Problem(f"{name}: unknown role '{role}', expected one of: {', '.join(ROLES)}", "correct the role")
             yield from _counted(f"{name}.{role}", column)
-            features = config.source.features
+            features = features_of(config)
             if role == "features" and (features is None or features.column != column):
                 given = "is not set" if features is None else f"is {show(features.column)}"
                 yield Problem(f"{name}.features is {show(column)}, but source.features.column {given}",
                               f"set source.features.column to {show(column)}, and leave it out of {name}")
-    if config.source.features is not None:
-        yield from _counted("source.features.column", config.source.features.column)
+    options = features_of(config)
+    if options is not None:
+        yield from _counted("source.features.column", options.column)
 
 
 def features(config: Config) -> Problems:
     """Features need a column of their own."""
-    options = config.source.features
+    options = features_of(config)
     if options is None:
         return
     for name, corpus in list(_corpora(config)) or [("the data", CorpusConfig(path="pairs.tsv"))]:
@@ -133,6 +143,18 @@ def _counted(name: str, column: int | str) -> Problems:
 # --- network ---------------------------------------------------------------------------------------------------------
 
 
+def of_sequences(check: Callable[[Config], Problems]) -> Callable[[Config], Problems]:
+    """The check, where there is a decoder that reads a memory."""
+
+    @wraps(check)
+    def checked(config: Config) -> Problems:
+        if isinstance(config.head, SequenceHeadConfig):
+            yield from check(config)
+
+    return checked
+
+
+@of_sequences
 def bridge(config: Config) -> Problems:
     """A copied state fits as it is: the same size, the same layers, the same kind of state."""
     if config.bridge.kind != "copy" or config.decoder.context == "in_step":
@@ -152,17 +174,20 @@ def bridge(config: Config) -> Problems:
                       f"only one of them has a cell state to copy", fix)
 
 
+@of_sequences
 def unreached(config: Config) -> Problems:
     """Something of the source must reach the decoder."""
-    if config.decoder.context == "initial" and config.bridge.kind == "zero":
+    if config.decoder.context == "initial" and config.bridge.kind == "zero" and not config.decoder.first_input:
         yield Problem("decoder.context is initial and bridge.kind is zero: nothing of the source reaches the decoder",
                       "set bridge.kind to affine, or decoder.context to attention or every_step")
-    apart = config.source.features is not None and config.source.features.mode == "encoder"
+    options = features_of(config)
+    apart = options is not None and options.mode == "encoder"
     if config.decoder.context == "in_step" and apart:
         yield Problem("decoder.context is in_step and source.features.mode is encoder: features stand behind the text, "
                       "where no step reads them", "set source.features.mode to symbols")
 
 
+@of_sequences
 def dot_scores(config: Config) -> Problems:
     """A dot product needs two vectors of the same size."""
     decoder = config.decoder
@@ -174,6 +199,7 @@ def dot_scores(config: Config) -> Problems:
                       "set decoder.attention.score to general, or make the sizes equal")
 
 
+@of_sequences
 def attention_options(config: Config) -> Problems:
     """What only attention can do is not asked of another context."""
     context = config.decoder.context
@@ -199,6 +225,7 @@ def needs_attention(decoding: DecodingConfig, found: str) -> Problems:
                       f"weights", "set decoding.coverage_penalty to 0")
 
 
+@of_sequences
 def in_step(config: Config) -> Problems:
     """The baseline in step is one RNN that has read no further than the position it answers."""
     if config.decoder.context != "in_step":
@@ -209,12 +236,15 @@ def in_step(config: Config) -> Problems:
     if config.decoder.layers != 1:
         yield Problem(f"decoder.context is in_step, but decoder.layers is {config.decoder.layers}: there is no decoder",
                       "set encoder.layers instead, and decoder.layers to 1")
+    if config.decoder.first_input:
+        yield Problem("decoder.first_input is true, but decoder.context is in_step: there is no decoder",
+                      "set decoder.first_input to false")
 
 
 def ties(config: Config) -> Problems:
     """Shared matrices have the same shape, and are trained."""
     head, decoder = config.head, config.decoder
-    if head.tie_embeddings == "none":
+    if not isinstance(head, SequenceHeadConfig) or head.tie_embeddings == "none":
         return
     name = f"head.tie_embeddings is {head.tie_embeddings}"
     if decoder.context == "in_step":
@@ -227,27 +257,31 @@ def ties(config: Config) -> Problems:
         yield Problem(f"{name}, but decoder.embedding_size is {decoder.embedding_size} and the output layer reads "
                       f"{output_size(config)}{narrow}, expected equal sizes",
                       f"set decoder.embedding_size to {output_size(config)}, or head.tie_embeddings to none")
-    if head.tie_embeddings == "all":
-        yield from _three_way(config, name)
     tied = [("head.pretrained", head.pretrained)]
-    tied += [("source.pretrained", config.source.pretrained)] if head.tie_embeddings == "all" else []
+    if head.tie_embeddings == "all":
+        if not isinstance(config.source, TextSourceConfig):
+            yield Problem(f"{name}, but source.kind is {config.source.kind}, which has no embeddings",
+                          "set head.tie_embeddings to output")
+            return
+        yield from _three_way(config, config.source, head, name)
+        tied.append(("source.pretrained", config.source.pretrained))
     for key, vectors in tied:
         if vectors is not None and vectors.freeze:
             yield Problem(f"{name}, but {key}.freeze is true: the output layer would never learn",
                           f"set {key}.freeze to false, or head.tie_embeddings to none")
 
 
-def _three_way(config: Config, name: str) -> Problems:
-    if not config.head.share_vocabulary:
+def _three_way(config: Config, source: TextSourceConfig, head: SequenceHeadConfig, name: str) -> Problems:
+    if not head.share_vocabulary:
         yield Problem(f"{name}, but head.share_vocabulary is false: the two sides have different symbols",
                       "set head.share_vocabulary to true, or head.tie_embeddings to output")
-    if config.source.embedding_size != config.decoder.embedding_size:
-        yield Problem(f"{name}, but source.embedding_size is {config.source.embedding_size} and decoder.embedding_size "
+    if source.embedding_size != config.decoder.embedding_size:
+        yield Problem(f"{name}, but source.embedding_size is {source.embedding_size} and decoder.embedding_size "
                       f"is {config.decoder.embedding_size}, expected equal sizes", "make them equal")
-    if config.source.features is not None and config.source.features.mode == "symbols":
+    if source.features is not None and source.features.mode == "symbols":
         yield Problem(f"{name}, but source.features are symbols of the source only",
                       "set head.tie_embeddings to output, or source.features.mode to encoder")
-    vectors = [side.pretrained.path for side in (config.source, config.head) if side.pretrained is not None]
+    vectors = [side.pretrained.path for side in (source, head) if side.pretrained is not None]
     if len(set(vectors)) > 1:
         yield Problem(f"{name}, but source.pretrained.path is {vectors[0]} and head.pretrained.path is {vectors[1]}: "
                       f"there is one matrix only", "give the same vectors for both, or for one side only")
@@ -255,8 +289,14 @@ def _three_way(config: Config, name: str) -> Problems:
 
 def shared_vocabulary(config: Config) -> Problems:
     """One tokenizer for both sides: the source's own settings would not count."""
+    if not isinstance(config.head, SequenceHeadConfig) or not config.head.share_vocabulary:
+        return
+    if not isinstance(config.source, TextSourceConfig):
+        yield Problem(f"head.share_vocabulary is true, but source.kind is {config.source.kind}, which has no symbols",
+                      "set head.share_vocabulary to false")
+        return
     source, target = config.source.tokenizer, config.head.tokenizer
-    if config.head.share_vocabulary and source not in (target, TokenizerConfig()):
+    if source not in (target, TokenizerConfig()):
         pairs = {name: (getattr(source, name), getattr(target, name)) for name in TokenizerConfig.model_fields}
         differing = ", ".join(f"{name} ({show(ours)} and {show(theirs)})"
                               for name, (ours, theirs) in pairs.items() if ours != theirs)
@@ -320,6 +360,6 @@ def decoding_defaults(config: Config) -> Problems:
 DECODING_CHECKS: tuple[Callable[[DecodingConfig], Problems], ...] = (answers, lengths)
 
 CHECKS: tuple[Callable[[Config], Problems], ...] = (
-    corpora, columns, features, bridge, unreached, dot_scores, attention_options, in_step, ties, shared_vocabulary,
-    teacher_forcing, device, decoding_defaults,
+    *SETTING_CHECKS, *MEDIA_CHECKS, corpora, columns, features, bridge, unreached, dot_scores, attention_options,
+    in_step, ties, shared_vocabulary, teacher_forcing, device, decoding_defaults,
 )

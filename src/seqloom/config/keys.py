@@ -75,12 +75,17 @@ class Key(NamedTuple):
 
 
 class SectionKey(NamedTuple):
-    """A key that holds a section."""
+    """A key that holds a section. `models`: by kind, where its kind decides which section it is; else one, under ""."""
 
     path: str
-    model: type[Section]
+    models: dict[str, type[Section]]
     field: FieldInfo
     optional: bool
+
+    @property
+    def names(self) -> list[str]:
+        """The keys inside, of every kind."""
+        return list(dict.fromkeys(name for model in self.models.values() for name in model.model_fields))
 
 
 def join(parent: str, name: str) -> str:
@@ -88,35 +93,70 @@ def join(parent: str, name: str) -> str:
     return f"{parent}.{name}" if parent else name
 
 
-def _section_of(annotation: Any) -> tuple[type[Section] | None, bool]:
-    """(section, may it be empty) of a field's annotation."""
-    for base, _ in _alternatives(annotation, []):
-        if isinstance(base, type) and issubclass(base, Section):
-            return base, type(None) in typing.get_args(annotation)
-    return None, False
+def _sections_of(annotation: Any) -> tuple[dict[str, type[Section]], bool]:
+    """(sections by kind, may it be empty) of a field's annotation; no sections for a plain value."""
+    found = [base for base, _ in _alternatives(annotation, []) if isinstance(base, type) and issubclass(base, Section)]
+    if len(found) == 1:
+        return {"": found[0]}, type(None) in typing.get_args(annotation)
+    return {section.model_fields["kind"].default: section for section in found}, False
 
 
 def _walk(model: type[Section], parent: str) -> Iterator[Key | SectionKey]:
     for name, field in model.model_fields.items():
         path = join(parent, name)
-        section, optional = _section_of(field.annotation)
-        if section is None:
+        models, optional = _sections_of(field.annotation)
+        if not models:
             yield Key(path, field)
-        else:
-            yield SectionKey(path, section, field, optional)
-            yield from _walk(section, path)
+            continue
+        yield SectionKey(path, models, field, optional)
+        if len(models) > 1:
+            yield Key(join(path, "kind"), _kind_field(models, field))
+        for kind, section in models.items():
+            yield from (item for item in _walk(section, path) if not kind or item.path != join(path, "kind"))
+
+
+def _kind_field(models: dict[str, type[Section]], field: FieldInfo) -> FieldInfo:
+    """The key that says which of several sections it is."""
+    described = "; ".join(f"{kind}: {str(model.__doc__).strip().partition('.')[0]}" for kind, model in models.items())
+    annotation: Any = Literal[tuple(models)]
+    return FieldInfo(annotation=annotation, default=field.default.kind, description=f"{described}.")
 
 
 @cache
 def sections() -> dict[str, SectionKey]:
-    """Path → section, in the order of `sections.py`, without the top."""
-    return {item.path: item for item in _walk(Config, "") if isinstance(item, SectionKey)}
+    """Path → section, in the order of `sections.py`, without the top; the first where several kinds have one."""
+    found: dict[str, SectionKey] = {}
+    for item in _walk(Config, ""):
+        if isinstance(item, SectionKey):
+            found.setdefault(item.path, item)
+    return found
 
 
 @cache
 def keys() -> dict[str, Key]:
-    """Path → key, in the order of `sections.py`; the inside of a corpus is `corpus_keys`."""
-    return {item.path: item for item in _walk(Config, "") if isinstance(item, Key)}
+    """Path → key, in the order of `sections.py`; the first where several kinds have one (a test holds that these are
+    of one type). The inside of a corpus is `corpus_keys`."""
+    found: dict[str, Key] = {}
+    for item in _walk(Config, ""):
+        if isinstance(item, Key):
+            found.setdefault(item.path, item)
+    return found
+
+
+@cache
+def keys_of(path: str, kind: str) -> dict[str, Key | SectionKey]:
+    """Path → key or section of everything that this kind of the section `path` has of its own; {} for no such kind."""
+    model = sections()[path].models.get(kind)
+    return {} if model is None else {item.path: item for item in _walk(model, path)}
+
+
+def kinds_with(path: str) -> tuple[str, list[str]]:
+    """(section, kinds) of the section whose kind decides whether there is such a key; ("", []) where none does."""
+    top = path.partition(".")[0]
+    section = sections().get(top)
+    if section is None or len(section.models) < 2:
+        return "", []
+    return top, [kind for kind in section.models if path in keys_of(top, kind)]
 
 
 @cache
@@ -132,6 +172,22 @@ def unique_names() -> dict[str, str]:
     for path in (*keys(), *sections()):
         paths.setdefault(path.rpartition(".")[2], []).append(path)
     return {name: found[0] for name, found in paths.items() if len(found) == 1}
+
+
+def value_at(config: Config, path: str) -> Any:
+    """The value of a key; None where a section on the way is empty, or this kind has no such key."""
+    value: Any = config
+    for name in path.split("."):
+        value = getattr(value, name, None)
+    return value
+
+
+def default_at(config: Config, path: str) -> Any:
+    """The default of a key in the sections of this configuration; None where there is no such key."""
+    parent, _, last = path.rpartition(".")
+    section = value_at(config, parent) if parent else config
+    field = type(section).model_fields.get(last) if isinstance(section, Section) else None
+    return None if field is None else field.default
 
 
 # --- what a key expects ----------------------------------------------------------------------------------------------
@@ -203,6 +259,8 @@ def _plain(base: Any, bounds: list[Any]) -> str:
         return f"a list of {len(inner)} values, each {_expected(inner[0], [])}"
     if origin is dict:
         return f"a mapping from {', '.join(ROLES)} to {COLUMN}"
+    if origin is list and inner[0] is not CorpusConfig:
+        return f"a list of values, each {_expected(inner[0], [])}"
     if origin is list:
         return f"a path, a list of paths, or a list of mappings with {', '.join(corpus_keys())}"
     return "text" + (" of at least one character" if annotated_types.MinLen(1) in bounds else "")

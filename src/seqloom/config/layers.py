@@ -105,7 +105,7 @@ class Layer:
         elif value is not None and path in SHORTHANDS and not isinstance(value, list):
             self._leaf(join(path, SHORTHANDS[path]), value, written, places)
         elif value is not None:
-            names = ", ".join(sections()[path].model.model_fields)
+            names = ", ".join(sections()[path].names)
             self.problems.append(Problem(f"{path}: given {show(value)}, expected a section with the keys {names}",
                                          f"write the keys of {path} below it, indented", places(written)))
 
@@ -290,7 +290,7 @@ def unknown_key(parent: str, name: str, value: Any, written: str, where: str) ->
     if found:
         return Problem(f"unknown key '{given}'; did you mean {' or '.join(found)}?", f"write {found[0]}", where)
     inside = parent if parent in sections() else ""
-    names = list(sections()[inside].model.model_fields) if inside else top_names()
+    names = sections()[inside].names if inside else top_names()
     return Problem(f"unknown key '{given}'; the nearest is {known[nearest(given, known, always=True)[0]]}",
                    f"the keys {'of ' + inside if inside else 'at the top'} are: {', '.join(names)}", where)
 

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from seqloom.config.checks import check_config, check_decoding
-from seqloom.config.keys import Key, corpus_keys, join, keys, nearest, sections
+from seqloom.config.keys import Key, corpus_keys, join, keys, kinds_with, nearest, sections
 from seqloom.config.layers import Layer, Places, plain
 from seqloom.config.problems import Problem, refusal, refuse, show
 from seqloom.config.remarks import remarks
@@ -257,7 +257,7 @@ def _place(path: str, places: Mapping[str, str]) -> str:
 
 def _problem(details: ErrorDetails, places: Mapping[str, str]) -> tuple[str, Problem]:
     """(path of the key, problem) of one finding of pydantic."""
-    parts = [str(part) for part in details["loc"]]
+    parts, kind = _location(details)
     key = None
     path = ""
     for end in range(len(parts), 0, -1):
@@ -266,15 +266,32 @@ def _problem(details: ErrorDetails, places: Mapping[str, str]) -> tuple[str, Pro
         if key is not None or path in sections():
             break
     where = _place(path, places)
+    if details["type"] == "extra_forbidden":
+        section, kinds = kinds_with(path)
+        named = f"{section}.kind: {', '.join(kinds)}"
+        return path, Problem(f"{path} is given, but {section}.kind is {kind}, which has no such option ({named} has)",
+                             f"leave it out, or set {section}.kind", where)
     if details["type"] == "missing" and key is not None and key.required:
         return path, Problem(f"{path} is missing, expected {key.expected}", _fix(path, key), where)
     if path == "format_version":
         return path, Problem(f"format_version is {show(details['input'])}, this seqloom reads {FORMAT_VERSION}",
                              "install the version of seqloom that wrote the file", where)
     expected = key.expected if key is not None else "a mapping with path, or source and target"
+    if details["type"] == "union_tag_invalid":
+        details["input"] = details["input"]["kind"]
     found = nearest(str(details["input"]), key.names) if key is not None else []
     fix = f"did you mean {found[0]}?" if found else _fix(path, key)
     return path, Problem(f"{path}: given {_given(details['input'])}, expected {expected}", fix, where)
+
+
+def _location(details: ErrorDetails) -> tuple[list[str], str]:
+    """(names of the path, kind) of a finding. Inside a section of several kinds pydantic names the kind too."""
+    first, *rest = [str(part) for part in details["loc"]]
+    if details["type"] == "union_tag_invalid":
+        return [first, "kind"], ""
+    if rest and first in sections() and len(sections()[first].models) > 1:
+        return [first, *rest[1:]], rest[0]
+    return [first, *rest], ""
 
 
 def _fix(path: str, key: Key | None) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from seqloom.errors import ConfigError
@@ -17,6 +17,9 @@ class Problem(NamedTuple):
     message: str
     fix: str = ""
     where: str = ""
+
+
+Problems = Iterator[Problem]
 
 
 def show(value: Any) -> str:

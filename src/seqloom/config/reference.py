@@ -6,13 +6,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from pydantic_core import PydanticUndefined
 
 from seqloom.config.aliases import ALIASES, CORPUS_ALIASES, HINTS, ROLE_ALIASES, SECTION_ALIASES, VALUES, Instead
-from seqloom.config.keys import SHORTHANDS, Key, SectionKey, corpus_keys, keys, sections
+from seqloom.config.keys import SHORTHANDS, Key, SectionKey, corpus_keys, join, keys, keys_of, sections
 from seqloom.config.loading import preset_names, preset_summary
 from seqloom.config.yaml_files import flow
 
@@ -73,18 +73,36 @@ def _key_rows(found: Iterable[Key]) -> Iterator[tuple[str, ...]]:
         yield f"`{name}`", _type(key), _default(key.default), key.description
 
 
+HEADINGS = ("key", "type", "default", "what it does")
+
+
 def _sections() -> Iterator[str]:
-    """One table for each section, those inside it after it."""
-    head = ("key", "type", "default", "what it does")
+    """One table for each section, those inside it after it; a section of several kinds has one for each kind."""
     top = [key for path, key in keys().items() if "." not in path]
-    yield "## At the top\n\n" + _table(head, _key_rows(top))
+    yield "## At the top\n\n" + _table(HEADINGS, _key_rows(top))
     for path, section in sections().items():
-        inside = [key for key in keys().values() if key.path.rpartition(".")[0] == path]
-        level = "##" if "." not in path else "###"
-        yield f"{level} {path}\n\n{section.field.description}{_empty(section)}\n\n" + _table(head, _key_rows(inside))
+        if "." in path:
+            continue
+        yield f"## {path}\n\n{section.field.description}"
+        for kind in section.models:
+            of_kind = keys_of(path, kind)
+            own = {join(path, "kind"): keys()[join(path, "kind")]} if kind else {}
+            if kind:
+                yield f"### {path}.kind: {kind}\n\n{str(section.models[kind].__doc__).strip()}"
+            yield from _tables(path, {**of_kind, **own}, f" of {kind}" if kind else "")
         if path == "data":
             yield ("### An entry of data.train and data.valid\n\nEither `path`, or `source` and `target`.\n\n"
-                   + _table(head, _key_rows(corpus_keys().values())))
+                   + _table(HEADINGS, _key_rows(corpus_keys().values())))
+
+
+def _tables(path: str, found: Mapping[str, Key | SectionKey], of_kind: str) -> Iterator[str]:
+    """The table of a section, and of those inside it."""
+    inside = [item for item in found.values() if isinstance(item, Key) and item.path.rpartition(".")[0] == path]
+    yield _table(HEADINGS, _key_rows(inside))
+    for below, item in found.items():
+        if isinstance(item, SectionKey) and below.rpartition(".")[0] == path:
+            yield f"### {below}{of_kind}\n\n{item.field.description}{_empty(item)}"
+            yield from _tables(below, found, of_kind)
 
 
 def _empty(section: SectionKey) -> str:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
-from seqloom.config.keys import keys
+from seqloom.config.keys import default_at, keys, value_at
 from seqloom.config.problems import show
 from seqloom.config.sections import Config
+from seqloom.errors import ConfigError
 
 
 class Idle(NamedTuple):
@@ -37,7 +38,8 @@ def idle_options() -> list[Idle]:
         Idle(_below(attention), "decoder.context", _one_of("attention")),
         Idle(("bridge.kind", *_within("decoder", "cell", "hidden_size", "embedding_size", "embedding_dropout",
                                       "dropout", "residual")), "decoder.context", lambda value: value != "in_step"),
-        Idle(_within(attention, "score_layers", "hidden_size"), f"{attention}.score", _one_of("concat")),
+        Idle(_within(attention, "score_layers"), f"{attention}.score", _one_of("concat")),
+        Idle(_within(attention, "hidden_size"), f"{attention}.score", _one_of("concat", "location")),
         Idle((f"{attention}.coverage_loss",), f"{attention}.coverage", bool),
         Idle(("source.tokenizer.split",), "source.tokenizer.kind", _one_of("word")),
         Idle(("head.tokenizer.split",), "head.tokenizer.kind", _one_of("word")),
@@ -54,27 +56,69 @@ def idle_options() -> list[Idle]:
     ]
 
 
-def value_at(config: Config, path: str) -> Any:
-    """The value of a key; None where a section on the way is empty."""
-    value: Any = config
-    for name in path.split("."):
-        value = getattr(value, name, None)
-    return value
+# Parts of the configuration that only some sources and heads look at.
+OPTIONAL_PARTS = ("encoder", "bridge", "decoder", "training.teacher_forcing", "training.label_smoothing", "decoding")
+
+
+def unread_keys(config: Config) -> list[str]:
+    """Keys that neither the source nor the head looks at."""
+    read = (*config.source.reads, *config.head.reads)
+    return [key for part in OPTIONAL_PARTS for key in keys() if lies_in(key, part)
+            and not any(lies_in(key, used) for used in read)]
+
+
+def check_reads(config: Config, changes: Iterable[str]) -> None:
+    """Raise ConfigError for decoding options that a trained run of this configuration does not look at."""
+    unread = [key for name in changes if (key := f"decoding.{name}") in unread_keys(config)]
+    if unread:
+        raise ConfigError(f"{_without_effect(unread)}: the run answers with head.kind {config.head.kind}, which does "
+                          f"not look at {'them' if unread[1:] else 'it'}", fix="leave it out")
+
+
+def network_parts(config: Config) -> dict[str, str]:
+    """What the network is made of, for people: encoder and decoder, where the source and the head use them."""
+    encoder, decoder, unread = config.encoder, config.decoder, unread_keys(config)
+    found: dict[str, str] = {}
+    if "encoder.hidden_size" not in unread:
+        found["encoder"] = f"{encoder.layers} × {encoder.cell}, {encoder.hidden_size} units" + (
+            ", both directions" if encoder.bidirectional else "")
+    if "decoder.hidden_size" not in unread:
+        found["decoder"] = f"{decoder.layers} × {decoder.cell}, {decoder.hidden_size} units"
+        if decoder.context == "in_step":
+            found["decoder"] = "none, answers in step with the encoder"
+        elif "decoder.context" not in unread:
+            found["decoder"] += f", attention {decoder.attention.score}" if decoder.context == "attention" else \
+                f", context {decoder.context}"
+    return found
+
+
+def lies_in(key: str, part: str) -> bool:
+    """Whether a key is this one, or in this section."""
+    return key == part or key.startswith(f"{part}.")
 
 
 def remarks(config: Config) -> list[str]:
     """One sentence for each group of options that differ from their defaults in vain, and for a schedule that sinks."""
-    told = []
+    unread = unread_keys(config)
+    changed = _changed(config, unread)
+    told = [] if not changed else [f"{_without_effect(changed)}, because nothing of source.kind {config.source.kind} "
+                                   f"and head.kind {config.head.kind} looks at {'them' if changed[1:] else 'it'}"]
     for idle in idle_options():
         reason = value_at(config, idle.because)
-        if idle.used(reason):
-            continue
-        changed = [key for key in idle.keys if value_at(config, key) != keys()[key].default]
-        if changed:
-            have = "have" if len(changed) > 1 else "has"
-            told.append(f"{', '.join(changed)} {have} no effect, because {idle.because} is {show(reason)}")
+        changed = [] if idle.used(reason) else _changed(config, [key for key in idle.keys if key not in unread])
+        if changed and idle.because not in unread:
+            told.append(f"{_without_effect(changed)}, because {idle.because} is {show(reason)}")
     schedule = config.training.schedule
     if schedule.kind == "inverse_square_root" and schedule.warmup_steps == 0:
         told.append("training.schedule.kind is inverse_square_root and warmup_steps is 0: the learning rate falls from "
                     "the first update; 1000 is a usual number")
     return told
+
+
+def _changed(config: Config, names: Sequence[str]) -> list[str]:
+    """Those of the keys that there are, and that differ from their default."""
+    return [name for name in names if value_at(config, name) != default_at(config, name)]
+
+
+def _without_effect(names: Sequence[str]) -> str:
+    return f"{', '.join(names)} {'have' if len(names) > 1 else 'has'} no effect"

@@ -6,33 +6,44 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from seqloom.config.base import (
+    CellName,
+    Column,
+    Dropout,
+    Fraction,
+    Positive,
+    PretrainedConfig,
+    ScoreName,
+    Section,
+    StrategyName,
+    TokenizerConfig,
+    text,
+)
+from seqloom.config.head_sections import (
+    HeadConfig,
+    LabelHeadConfig,
+    LanguageHeadConfig,
+    SequenceHeadConfig,
+    TagsHeadConfig,
+)
+from seqloom.config.source_sections import (
+    CharactersConfig,
+    FeaturesConfig,
+    NoSourceConfig,
+    SourceConfig,
+    TextSourceConfig,
+)
 
-from seqloom.config.names import listed
+__all__ = [
+    "FORMAT_VERSION", "AttentionConfig", "BridgeConfig", "CharactersConfig", "Column", "Config", "CorpusConfig",
+    "DataConfig", "DecoderConfig", "DecodingConfig", "EncoderConfig", "FeaturesConfig", "LabelHeadConfig",
+    "LanguageHeadConfig", "NoSourceConfig", "PretrainedConfig", "ScheduleConfig", "Section", "SequenceHeadConfig",
+    "TagsHeadConfig", "TeacherForcingConfig", "TextSourceConfig", "TokenizerConfig", "TrainingConfig",
+]
 
 FORMAT_VERSION = 1
-
-Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
-Dropout = Annotated[float, Field(ge=0.0, lt=1.0)]
-Positive = Annotated[int, Field(gt=0)]
-Column = int | str
-CellName = Annotated[str, listed("nn/cells.py", "CELLS")]
-ScoreName = Annotated[str, listed("nn/scores.py", "SCORES")]
-TokenizerName = Annotated[str, listed("data/tokenizers.py", "TOKENIZERS")]
-StrategyName = Annotated[str, listed("search/__init__.py", "STRATEGIES", "auto")]
-
-
-class Section(BaseModel):
-    """A typed part of the configuration: immutable; an unknown key and a number that is not finite are errors."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, protected_namespaces=())
-
-
-def text(default: Any, description: str, **bounds: Any) -> Any:
-    """A field with its text beside it."""
-    return Field(default, description=description, **bounds)
 
 
 # --- data ------------------------------------------------------------------------------------------------------------
@@ -58,41 +69,6 @@ class DataConfig(Section):
     drop_duplicates: bool = text(False, "Train on each distinct pair once.")
 
 
-# --- source ----------------------------------------------------------------------------------------------------------
-
-
-class TokenizerConfig(Section):
-    kind: TokenizerName = text(
-        "word", "How text becomes symbols. jamo takes Hangul syllables apart, without loss.")
-    split: Literal["space", "punctuation"] = text(
-        "space", "word only: split at white space, or also between words and punctuation.")
-    normalization: Literal["none", "NFC", "NFD", "NFKC", "NFKD"] = text("NFC", "Unicode normal form, applied first.")
-    lowercase: bool = text(False, "Lower-case the text.")
-    min_frequency: Positive = text(1, "Symbols seen less often in training are unknown.")
-    vocab_size: Positive | None = text(None, "At most this many symbols; the number of pieces for bpe and unigram.")
-
-
-class PretrainedConfig(Section):
-    path: str = Field(description="Vectors: GloVe text, word2vec text or binary, fastText .vec; plain or .gz.")
-    freeze: bool = text(False, "Keep the vectors as they are.")
-
-
-class FeaturesConfig(Section):
-    column: Column = Field(description="Column of the features, a number from 1 or a name in the header.")
-    separator: str = text(";", "What stands between two features.", min_length=1)
-    mode: Literal["symbols", "encoder"] = text(
-        "symbols", "symbols: put before the source as symbols of their own; encoder: embedded apart, attended beside.")
-
-
-class TextSourceConfig(Section):
-    kind: Literal["text"] = "text"
-    tokenizer: TokenizerConfig = text(TokenizerConfig(), "Tokenizer of the source.")
-    embedding_size: Positive = text(256, "Size of a source embedding.")
-    pretrained: PretrainedConfig | None = text(None, "Start the embeddings from these vectors.")
-    reverse: bool = text(False, "Read the source backwards (Sutskever et al. 2014, §3.3).")
-    features: FeaturesConfig | None = text(None, "Features beside the source, as in inflection.")
-
-
 # --- encoder, bridge, decoder ----------------------------------------------------------------------------------------
 
 
@@ -115,7 +91,7 @@ class BridgeConfig(Section):
 class AttentionConfig(Section):
     score: ScoreName = text("general", "Score of a query and a key.")
     score_layers: Positive = text(1, "concat only: number of hidden layers.")
-    hidden_size: Positive | None = text(None, "concat only: size of the hidden layers; the decoder's when empty.")
+    hidden_size: Positive | None = text(None, "concat, location: size of the hidden layers; the decoder's when empty.")
     query: Literal["current", "previous"] = text(
         "current", "State that asks: this step's (Luong et al. 2015) or the previous one (Bahdanau et al. 2015).")
     combination: Literal["tanh", "concat"] = text(
@@ -140,18 +116,8 @@ class DecoderConfig(Section):
                      "position t when it has read position t (the baseline before encoder-decoders).")
     attention: AttentionConfig = text(AttentionConfig(), "Only for context: attention.")
     copy_source: bool = text(False, "Pointer-generator: may copy source symbols (See et al. 2017, eqs. 8-9).")
-
-
-# --- head ------------------------------------------------------------------------------------------------------------
-
-
-class SequenceHeadConfig(Section):
-    kind: Literal["sequence"] = "sequence"
-    tokenizer: TokenizerConfig = text(TokenizerConfig(), "Tokenizer of the target.")
-    pretrained: PretrainedConfig | None = text(None, "Start the target embeddings from these vectors.")
-    share_vocabulary: bool = text(False, "One tokenizer for both sides, trained on both; the target's settings count.")
-    tie_embeddings: Literal["none", "output", "all"] = text(
-        "none", "output: target embedding = output layer; all: also = source embedding (needs share_vocabulary).")
+    first_input: bool = text(False, "Read the summary, through an affine layer, as an input of its own before <s> "
+                                    "(Vinyals et al. 2015, eq. 10).")
 
 
 # --- training --------------------------------------------------------------------------------------------------------
@@ -197,8 +163,10 @@ class TrainingConfig(Section):
     label_smoothing: Dropout = text(0.0, "Mass spread over all other symbols (Szegedy et al. 2016, §7).")
     teacher_forcing: TeacherForcingConfig = text(TeacherForcingConfig(), "Gold history or the model's own.")
     validate_every: Positive | None = text(None, "Updates between validations; empty: once an epoch.")
-    metric: Literal["auto", "exact_match", "bleu", "chrf", "ter", "wer", "cer", "rouge_l", "loss"] = text(
-        "auto", "What decides which checkpoint is best; auto: exact_match for character targets, bleu otherwise.")
+    metric: Literal["auto", "exact_match", "bleu", "chrf", "ter", "wer", "cer", "rouge_l", "accuracy", "macro_f1",
+                    "span_f1", "loss"] = text(
+        "auto", "What decides which checkpoint is best; auto: exact_match for character targets, bleu for other "
+                "sequences, accuracy for labels and tags, loss for language models.")
     patience: Positive | None = text(10, "Stop after this many validations without improvement; empty: never.")
     average: Literal["none", "ema", "last"] = text(
         "none", "Weights that are validated and shipped: as trained, an exponential moving average, or the mean of "
@@ -249,10 +217,10 @@ class Config(Section):
     format_version: Literal[1] = text(FORMAT_VERSION, "Version of the run folder's format.")
     preset: str | None = text(None, "Preset this configuration started from.")
     data: DataConfig = text(DataConfig(), "Files and columns.")
-    source: TextSourceConfig = text(TextSourceConfig(), "How inputs are read.")
+    source: SourceConfig = text(TextSourceConfig(), "How inputs are read.")
     encoder: EncoderConfig = text(EncoderConfig(), "The encoder.")
     bridge: BridgeConfig = text(BridgeConfig(), "From encoder to decoder.")
     decoder: DecoderConfig = text(DecoderConfig(), "The decoder.")
-    head: SequenceHeadConfig = text(SequenceHeadConfig(), "What is answered.")
+    head: HeadConfig = text(SequenceHeadConfig(), "What is answered.")
     training: TrainingConfig = text(TrainingConfig(), "Training.")
     decoding: DecodingConfig = text(DecodingConfig(), "Decoding defaults; `predict` can override them.")

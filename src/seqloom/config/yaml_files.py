@@ -216,7 +216,8 @@ def _lines_of(section: Section, parent: str, comments: bool, leave_out: Sequence
             lines += [f"{indent}{name}:", *_lines_of(value, path, comments)]
             continue
         item = sections().get(path) or keys().get(path)
-        lines += _comment(_explained(item, field.description or ""), indent) if comments else []
+        described = field.description or (keys()[path].description if path in keys() else "")
+        lines += _comment(_explained(item, described), indent) if comments else []
         lines += _value_lines(name, value, indent)
     return lines
 
@@ -226,12 +227,12 @@ def _explained(item: SectionKey | Key | None, description: str) -> str:
     if isinstance(item, Key) and item.names:
         return f"{description} One of: {', '.join(item.names)}."
     if isinstance(item, SectionKey) and item.path in SHORTHANDS:
-        return f"{description} A section with: {', '.join(item.model.model_fields)}."
+        return f"{description} A section with: {', '.join(item.names)}."
     return description
 
 
 def _value_lines(name: str, value: Any, indent: str) -> list[str]:
-    if isinstance(value, list) and value:
+    if isinstance(value, list) and value and isinstance(value[0], Section):
         lines = [f"{indent}{name}:"]
         for corpus in value:
             given = {key: getattr(corpus, key) for key in corpus_keys() if getattr(corpus, key) is not None}

@@ -38,7 +38,7 @@ def checksum(content: bytes) -> str:
 
 def sizes_of(run: Run) -> dict[str, int]:
     """Number of symbols of each side: graphs of other sizes belong to another run."""
-    return {"source": int(run.source.tokenizer.size), "target": int(run.head.tokenizer.size)}
+    return {"source": int(run.source.size), "target": int(run.head.size)}
 
 
 def file_name(graph: str, precision: str) -> str:

@@ -73,7 +73,7 @@ def build_models(run: Run, *, int8: bool = False) -> Models:
     """Both graphs of a run's model. Raises UsageError for a part that has no builder."""
     check_exportable(run.config)
     weights = Weights(run.weights(), run.config, str(run.folder / WEIGHTS))
-    symbols = int(run.head.tokenizer.size)
+    symbols = int(run.head.size)
     metadata = {"seqloom": __version__, "precision": "int8" if int8 else "fp32"}
     encoder = encoder_graph(run.config, weights, symbols, int8=int8)
     step = step_graph(run.config, weights, symbols, int8=int8)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from seqloom.config.checks import features_of
 from seqloom.config.sections import Config
 from seqloom.export.graph import Graph
 from seqloom.export.products import embedding, linear
@@ -39,7 +40,7 @@ def text_encoder(graph: Graph, config: Config, weights: Weights) -> Encoded:
                   "encoder.recurrent")
     values = graph.op("Transpose", found.outputs, perm=[1, 0, 2])
     memory = Encoded(values, mask, lengths, found.hidden, found.cell, copy)
-    features = config.source.features
+    features = features_of(config)
     if features is None or features.mode != "encoder":
         return memory
     return feature_encoder(graph, memory, weights)

@@ -123,9 +123,10 @@ def _records(run: Run, data: Sequence[CorpusConfig] | None, say: Say) -> Iterato
     say("comparing on made-up inputs: the run's data is not there any more; --data FILE gives others")
     draw = np.random.default_rng(1)
     for number in range(100):
-        picked = [symbols[index] for index in draw.integers(0, len(symbols), draw.integers(1, 20))]
-        text = run.source.tokenizer.decode(picked)
-        yield Record({role: text if role == "source" else "" for role in run.source.roles}, "<made up>", number + 1)
+        fields = run.source.made_up(draw)
+        if fields is None:
+            return
+        yield Record(fields, "<made up>", number + 1)
 
 
 def _is_there(corpus: CorpusConfig) -> bool:

@@ -29,7 +29,7 @@ class Weights:
     def __init__(self, arrays: Mapping[str, np.ndarray[Any, Any]], config: Config, where: str) -> None:
         self.arrays = arrays
         self.where = where
-        self.aliases = TIED[config.head.tie_embeddings]
+        self.aliases = TIED[getattr(config.head, "tie_embeddings", "none")]
         self.taken: set[str] = set()
 
     def take(self, name: str) -> Floats:

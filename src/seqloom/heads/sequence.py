@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -13,9 +13,10 @@ from seqloom.data.batching import pad
 from seqloom.data.storage import read_json, write_json
 from seqloom.data.tokenizers import Tokenizer, fit_tokenizer, load_tokenizer
 from seqloom.errors import DataError
+from seqloom.heads.base import HeadBase
 from seqloom.search import search
 from seqloom.search.scoring import ScoredTarget, score_targets
-from seqloom.sources.text import pretrained_rows
+from seqloom.sources.text import insert_rows
 from seqloom.types import END, START, UNKNOWN, Engine, Hypothesis, Ints, Item, Prediction, Record
 
 if TYPE_CHECKING:
@@ -24,11 +25,14 @@ if TYPE_CHECKING:
 STEM = "target"
 
 
-class Head:
+class Head(HeadBase):
     """Targets <s> … </s>; with copying, ids ≥ V are symbols of the sentence's own source."""
 
     kind = "sequence"
-    roles = ("target",)
+    has_symbols = True
+    metrics: ClassVar[Mapping[str, str]] = {name: name for name in (
+        "exact_match", "wer", "cer", "bleu", "chrf", "ter", "rouge_1", "rouge_2", "rouge_l")}
+    is_free_text = True
 
     def __init__(self, config: SequenceHeadConfig, tokenizer: Tokenizer, *, copying: bool = False) -> None:
         self.config = config
@@ -38,16 +42,27 @@ class Head:
     # --- reading ---
 
     @classmethod
-    def fit(cls, config: SequenceHeadConfig, records: Iterable[Record], *, copying: bool = False) -> Head:
+    def fit(cls, config: Config, records: Iterable[Record]) -> Head:
         """Learn the symbols from training records, and from their sources too with share_vocabulary."""
+        options = config.head
+        assert isinstance(options, SequenceHeadConfig)
 
         def texts() -> Iterable[str]:
             for record in records:
-                if config.share_vocabulary:
+                if options.share_vocabulary:
                     yield record.text("source")
                 yield from record.texts("target")
 
-        return cls(config, fit_tokenizer(config.tokenizer, texts()), copying=copying)
+        return cls(options, fit_tokenizer(options.tokenizer, texts()), copying=config.decoder.copy_source)
+
+    @property
+    def shared_tokenizer(self) -> Tokenizer | None:
+        return self.tokenizer if self.config.share_vocabulary else None
+
+    def adopt(self, source: Any) -> None:
+        """One tokenizer for both sides, the source's features among its symbols."""
+        if self.config.share_vocabulary:
+            self.tokenizer = source.tokenizer
 
     @property
     def is_character_level(self) -> bool:
@@ -95,6 +110,32 @@ class Head:
                    for number, token in zip(ids, tokens, strict=True)]
         return Item({"main": np.asarray([START, *ids, END], np.int64)}, tokens)
 
+    def tokens_of(self, text: str) -> list[str]:
+        return self.tokenizer.tokens(text)
+
+    # --- telling ---
+
+    @property
+    def metric(self) -> str:
+        return "exact_match" if self.is_character_level else "bleu"
+
+    @property
+    def bleu_tokenize(self) -> str:
+        tokenizer = self.config.tokenizer
+        return "none" if tokenizer.kind == "word" and tokenizer.split == "space" else "13a"
+
+    @property
+    def size(self) -> int:
+        """Number of symbols."""
+        return self.tokenizer.size
+
+    @property
+    def symbols(self) -> list[str]:
+        return self.tokenizer.symbols
+
+    def describe(self) -> str:
+        return f"{self.size:,} symbols ({self.config.tokenizer.kind})"
+
     # --- the network ---
 
     def build(self, config: Config, encoder: Any) -> SequenceModule:
@@ -109,11 +150,23 @@ class Head:
         return SequenceModule(decoder, self.tokenizer.size, label_smoothing=config.training.label_smoothing,
                               coverage_loss=config.decoder.attention.coverage_loss)
 
-    def pretrained(self, config: Config) -> tuple[Any, list[str]] | None:
-        """Vectors for the target embeddings and their coverage report, or None."""
-        if self.config.pretrained is None:
-            return None
-        return pretrained_rows(self.config.pretrained.path, self.tokenizer, config.decoder.embedding_size)
+    def tie(self, model: Any) -> None:
+        """One matrix where the configuration shares it (Press & Wolf 2017, §3)."""
+        if self.config.tie_embeddings == "none":
+            return
+        embedding = model.head.decoder.embedding
+        model.head.output.weight = embedding.weight
+        if self.config.tie_embeddings == "all":
+            model.encoder.embedding.weight = embedding.weight
+
+    def insert_pretrained(self, module: SequenceModule, *, fresh: bool) -> list[str]:
+        """Vectors into the target embeddings. The baseline in step has none; the report says so."""
+        options = self.config.pretrained
+        embedding: Any = getattr(module.decoder, "embedding", None)
+        if options is not None and embedding is None:
+            return [f"target embeddings: there are none with decoder.context in_step, so the vectors of {options.path} "
+                    "have no effect"]
+        return insert_rows(options, self.tokenizer, embedding, "target", fresh=fresh)
 
     # --- answering ---
 
@@ -123,10 +176,37 @@ class Head:
         return search(engine, pad(sources), options, lines=lines, weights=attention or options.replace_unknown,
                       prefixes=prefixes)
 
-    def score(self, engine: Engine[Any], sources: Sequence[Item], targets: Sequence[Ints], *, lines: Ints,
-              attention: bool = False, candidates: int = 0) -> list[ScoredTarget]:
+    def prefix_ids(self, text: str, source: Item) -> Ints:
+        ids: Ints = self.read_text(text, source).fields["main"][1:-1] if text else np.zeros(0, np.int64)
+        return ids
+
+    def alternatives(self, engine: Engine[Any], source: Item, answer: Hypothesis, count: int
+                     ) -> list[list[tuple[str, float]]]:
+        scored = self._scored(engine, [source], [answer.ids], lines=np.zeros(1, np.int64), candidates=count)[0]
+        # Scoring ends with </s>, an answer that was cut does not.
+        return self._alternative_tokens(scored, source)[: len(answer.token_scores)]
+
+    def score(self, engine: Engine[Any], sources: Sequence[Item], targets: Sequence[Item], *, lines: Ints,
+              attention: bool = False, candidates: int = 0) -> list[Prediction]:
+        ids = [target.fields["main"][1:-1] for target in targets]
+        found = self._scored(engine, sources, ids, lines=lines, attention=attention, candidates=candidates)
+        return [Prediction(
+            text=self.tokenizer.decode(target.tokens), score=scored.hypothesis.score, tokens=target.tokens,
+            token_scores=scored.hypothesis.token_scores,
+            attention=scored.hypothesis.weights if attention else None,
+            alternatives=self._alternative_tokens(scored, source) if candidates else [])
+            for scored, source, target in zip(found, sources, targets, strict=True)]
+
+    def _scored(self, engine: Engine[Any], sources: Sequence[Item], targets: Sequence[Ints], *, lines: Ints,
+                attention: bool = False, candidates: int = 0) -> list[ScoredTarget]:
         """Forced decoding of given targets (ids between <s> and </s>): see search.scoring."""
         return score_targets(engine, pad(sources), targets, lines=lines, weights=attention, candidates=candidates)
+
+    def _alternative_tokens(self, scored: ScoredTarget, source: Item) -> list[list[tuple[str, float]]]:
+        own = self.copied_tokens(source)
+        return [[(self.token(int(number), own), float(np.exp(score)))
+                 for number, score in zip(numbers, scores, strict=True)]
+                for numbers, scores in zip(scored.alternatives, scored.alternative_scores, strict=True)]
 
     def token(self, number: int, own: Sequence[str]) -> str:
         """The token of an id, also of a copied symbol."""

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from seqloom.config.sections import Column, Config, TextSourceConfig
+from seqloom.config.sections import Config, PretrainedConfig, TextSourceConfig
 from seqloom.data.embeddings import load_vectors
 from seqloom.data.storage import read_json, write_json
 from seqloom.data.tokenizers import Tokenizer, fit_tokenizer, load_tokenizer
 from seqloom.errors import DataError
+from seqloom.sources.base import SourceBase
 from seqloom.types import END, SPECIAL_NAMES, Item, Record
 
 if TYPE_CHECKING:
@@ -21,10 +22,11 @@ if TYPE_CHECKING:
 STEM = "source"
 
 
-class Source:
+class Source(SourceBase):
     """Reads text into ids: features (mode symbols) first, then the text's symbols, then </s>."""
 
     kind = "text"
+    has_symbols = True
 
     def __init__(self, config: TextSourceConfig, tokenizer: Tokenizer) -> None:
         self.config = config
@@ -52,16 +54,6 @@ class Source:
                     pass
         tokenizer.add_features(names)
         return cls(config, tokenizer)
-
-    @property
-    def roles(self) -> tuple[str, ...]:
-        """Columns that reading needs."""
-        return ("source",) if self.config.features is None else ("source", "features")
-
-    @property
-    def columns(self) -> dict[str, Column]:
-        """The features' column, where the configuration names one."""
-        return {} if self.config.features is None else {"features": self.config.features.column}
 
     def read(self, record: Record) -> Item:
         """Ids [S] with </s> last, and the tokens. Raises DataError for a record without any symbol."""
@@ -91,6 +83,30 @@ class Source:
         names = split_features(record, self.config)
         return item.tokens + [self.tokenizer.feature_token(name) for name in names]
 
+    def measure(self, item: Item) -> int:
+        """Symbols of the text, without features and </s>."""
+        return item.length - item.leading_features - 1
+
+    # --- telling ---
+
+    @property
+    def size(self) -> int:
+        """Number of symbols."""
+        return self.tokenizer.size
+
+    @property
+    def symbols(self) -> list[str]:
+        return self.tokenizer.symbols
+
+    def describe(self) -> str:
+        return f"{self.size:,} symbols ({self.config.tokenizer.kind})"
+
+    def made_up(self, draw: np.random.Generator) -> dict[str, str]:
+        """Up to nineteen symbols in a row, without features."""
+        symbols = self.tokenizer.symbols
+        picked = [symbols[index] for index in draw.integers(0, len(symbols), draw.integers(1, 20))]
+        return {role: self.tokenizer.decode(picked) if role == "source" else "" for role in self.roles}
+
     # --- the network ---
 
     def build(self, config: Config) -> TextEncoder:
@@ -100,11 +116,9 @@ class Source:
         features = self.config.features is not None and self.config.features.mode == "encoder"
         return TextEncoder(self.tokenizer.size, self.config.embedding_size, config.encoder, features=features)
 
-    def pretrained(self) -> tuple[Any, list[str]] | None:
-        """Vectors for the embedding rows and their coverage report, or None."""
-        if self.config.pretrained is None:
-            return None
-        return pretrained_rows(self.config.pretrained.path, self.tokenizer, self.config.embedding_size)
+    def insert_pretrained(self, encoder: TextEncoder, *, fresh: bool) -> list[str]:
+        """Vectors into the embeddings. Raises DataError where their size is not the embedding's."""
+        return insert_rows(self.config.pretrained, self.tokenizer, encoder.embedding, "source", fresh=fresh)
 
     # --- storage ---
 
@@ -127,18 +141,37 @@ def split_features(record: Record, config: TextSourceConfig) -> list[str]:
     return [name for part in record.text("features").split(config.features.separator) if (name := part.strip())]
 
 
-def pretrained_rows(path: str, tokenizer: Tokenizer, embedding_size: int) -> tuple[Any, list[str]]:
+def insert_rows(options: PretrainedConfig | None, tokenizer: Tokenizer, embedding: Any, side: str, *,
+                fresh: bool) -> list[str]:
+    """Pretrained vectors into a fresh embedding, with a report; of any other only the freezing.
+
+    A frozen embedding has no gradient at all: rows without a vector keep their random start.
+    """
+    if options is None:
+        return []
+    from seqloom.nn.pretrained import insert_vectors
+
+    lines: list[str] = []
+    if fresh:
+        vectors = pretrained_rows(options.path, tokenizer, embedding.embedding_dim)
+        insert_vectors(embedding, vectors.matrix, vectors.found, len(SPECIAL_NAMES))
+        lines = vectors.report()
+    embedding.weight.requires_grad_(not options.freeze)
+    return [f"{side} embeddings: {line}" for line in lines]
+
+
+def pretrained_rows(path: str, tokenizer: Tokenizer, embedding_size: int) -> Any:
     """Vectors for ids 4 … of a tokenizer. Raises DataError when their size is not the embedding's."""
     vectors = load_vectors(path, tokenizer.symbols)
     if vectors.matrix.shape[1] != embedding_size:
         raise DataError(f"vectors of size {vectors.matrix.shape[1]}, but embedding_size is {embedding_size}",
                         where=path, fix=f"set embedding_size to {vectors.matrix.shape[1]}")
-    return vectors, vectors.report()
+    return vectors
 
 
 def inputs_of(value: str | Mapping[str, str], roles: Sequence[str]) -> dict[str, str]:
     """What Python code gives as one input: text, or a mapping with the source's columns."""
-    fields = {"source": value} if isinstance(value, str) else dict(value)
+    fields = {roles[0]: value} if isinstance(value, str) else dict(value)
     missing = [role for role in roles if role not in fields]
     if missing:
         raise DataError(f"the input has no {' and no '.join(missing)}",

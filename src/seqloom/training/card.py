@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from seqloom._version import __version__
+from seqloom.config.remarks import network_parts
 from seqloom.config.sections import Config
 from seqloom.progress import duration
 
@@ -20,7 +21,7 @@ CARD = """\
 
 # {title}
 
-A recurrent encoder-decoder trained with [seqloom](https://github.com/seqloom/seqloom) {version}.
+A recurrent sequence model trained with [seqloom](https://github.com/seqloom/seqloom) {version}.
 
 ## Use
 
@@ -74,7 +75,7 @@ def model_card(config: Config, data: Prepared, progress: Progress, result: dict[
             "task": {"type": "text2text-generation"}, "dataset": {"name": "validation", "type": "custom"},
             "metrics": entries}]}]}, sort_keys=False)
     return CARD.format(
-        front=front, title=name, version=__version__, example=data.valid_records[0].text("source"),
+        front=front, title=name, version=__version__, example=data.valid_records[0].text(data.source.roles[0]),
         model=describe_model(config, data), data="\n".join(f"- {line.strip()}" for line in data.report.lines()),
         updates=progress.step, time=duration(progress.seconds), finished=progress.finished or "it was stopped",
         best_step=progress.best_step,
@@ -84,14 +85,6 @@ def model_card(config: Config, data: Prepared, progress: Progress, result: dict[
 
 
 def describe_model(config: Config, data: Prepared) -> str:
-    """Two sentences on the architecture."""
-    encoder, decoder = config.encoder, config.decoder
-    direction = "bidirectional " if encoder.bidirectional else ""
-    context: str = decoder.context
-    if context == "attention":
-        feeding = "with" if decoder.attention.input_feeding else "without"
-        context = f"{decoder.attention.score} attention {feeding} input feeding"
-    return (f"Encoder: {encoder.layers}-layer {direction}{encoder.cell.upper()}, {encoder.hidden_size} units, over "
-            f"{data.source.tokenizer.size:,} {config.source.tokenizer.kind} symbols. Decoder: {decoder.layers}-layer "
-            f"{decoder.cell.upper()}, {decoder.hidden_size} units, {context}, over {data.head.tokenizer.size:,} "
-            f"{config.head.tokenizer.kind} symbols.")
+    """A few sentences on the architecture."""
+    parts = "".join(f" {part.capitalize()}: {line}." for part, line in network_parts(config).items())
+    return f"Reads {data.source.describe()}; answers with {data.head.describe()}.{parts}"

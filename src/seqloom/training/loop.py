@@ -49,7 +49,7 @@ class Trainer:
         self.data, self.folder, self.reporter = data, folder, reporter
         self.device = choose_device(self.options.device)
         self.model: Model = build_model(config, data.source, data.head, seed=self.options.seed)
-        self.embedding_reports = _embeddings(self.model, config, data, fresh=start is None)
+        self.embedding_reports = insert_pretrained(self.model, data.source, data.head, fresh=start is None)
         if start is not None:
             load_weights(self.model, start, str(folder))
         self.model.to(self.device)
@@ -300,14 +300,3 @@ class Trainer:
         if self.options.max_minutes is not None:
             note += f", at most {duration(self.options.max_minutes * 60 - progress.seconds)} left"
         self.reporter.progress("training", progress.step, total, note)
-
-
-def _embeddings(model: Model, config: Config, data: Prepared, *, fresh: bool) -> list[str]:
-    """Pretrained vectors into a fresh model, with reports; into any other only what is frozen."""
-    if fresh:
-        return insert_pretrained(model, data.source, data.head, config)
-    for options, part in ((config.source.pretrained, model.encoder), (config.head.pretrained, model.head.decoder)):
-        embedding = getattr(part, "embedding", None)
-        if options is not None and embedding is not None:
-            embedding.weight.requires_grad_(not options.freeze)
-    return []

@@ -6,7 +6,8 @@ memory; everything is a function of the files, the configuration and the seed, s
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
@@ -14,18 +15,19 @@ from typing import Any
 
 import numpy as np
 
-from seqloom.config.sections import Column, Config
+from seqloom.config.sections import Config
 from seqloom.data.batching import Batches, group_by_budget, pad
 from seqloom.data.cache import ExampleStore, ExampleWriter
 from seqloom.data.doctor import Examination, Quarantine
 from seqloom.data.report import Report
 from seqloom.errors import DataError
 from seqloom.heads import head_class
+from seqloom.heads.base import Example
 from seqloom.progress import Reporter
 from seqloom.run import QUARANTINE, Run
 from seqloom.sources import source_class
 from seqloom.training.corpora import Corpora, Locations
-from seqloom.types import BadRecord, Batch, Ints, Item, Record
+from seqloom.types import Batch, Ints, Item, Record
 
 VALID_TOKENS = 8192  # source and target tokens of a validation batch with gold history
 
@@ -36,7 +38,6 @@ class Prepared:
 
     lengths: [N 2] source and target positions of every training example, <s> and </s> among them.
     fingerprint: of all examples, their order, and their weights; a resumed run must find the same.
-    bleu_tokenize: sacreBLEU's tokenizer for validation: none where the data is tokenised already.
     """
 
     source: Any
@@ -45,11 +46,10 @@ class Prepared:
     lengths: Ints
     batches: Batches
     valid_records: list[Record]
-    valid_items: list[tuple[Item, Item]]
+    valid_items: list[tuple[Item | None, Item]]
     valid_batches: list[Ints]
     report: Report
     metric: str
-    bleu_tokenize: str
     fingerprint: str
     locations: Locations
 
@@ -69,8 +69,7 @@ def prepare(config: Config, folder: Path, reporter: Reporter, *, run: Run | None
 
     Raises DataError when files cannot be read or nothing usable is left.
     """
-    roles, columns = roles_and_columns(config)
-    corpora = Corpora(config, roles, columns)
+    corpora = Corpora(config, roles_of(config), dict(config.source.columns))
     with Quarantine(folder / QUARANTINE) as quarantine:
         examination = Examination(drop_duplicates=config.data.drop_duplicates, quarantine=quarantine)
         seen = set(_usable_positions(corpora, examination, reporter)) if config.data.drop_duplicates else None
@@ -88,35 +87,32 @@ def prepare(config: Config, folder: Path, reporter: Reporter, *, run: Run | None
     weights = np.asarray(locations.weights, np.float32)
     batches = Batches(lengths, batch_size=config.training.batch_size, batch_type=config.training.batch_type,
                       seed=config.training.seed, weights=None if (weights == 1).all() else weights)
-    sizes = np.asarray([source.length + target.length for source, target in valid_items], np.int64)
+    sizes = np.asarray([target.length + (0 if source is None else source.length) for source, target in valid_items],
+                       np.int64)
     return Prepared(
         source, head, store, lengths, batches, valid_records, valid_items,
         list(group_by_budget(sizes, VALID_TOKENS)), report, metric=_metric(config, head),
-        bleu_tokenize=_bleu_tokenize(config), fingerprint=digest.hexdigest(), locations=locations)
+        fingerprint=digest.hexdigest(), locations=locations)
 
 
 def examine(config: Config, reporter: Reporter) -> Report:
     """The report on the configured files alone; with validation files, the unknown symbols of a fresh tokenizer too."""
-    roles, columns = roles_and_columns(config)
-    corpora = Corpora(config, roles, columns, hold_out=False)
+    corpora = Corpora(config, roles_of(config), dict(config.source.columns), hold_out=False)
     examination = Examination(drop_duplicates=config.data.drop_duplicates)
     for number, _ in enumerate(examination.train(corpora.read(config.data.train))):
         reporter.progress("reading", number, None)
     if config.data.valid:
         source, head = fit(config, corpora, None)
-        encoders = {"source": source.tokenizer.encode, "target": head.tokenizer.encode}
+        encoders = {name: side.tokenizer.encode for name, side in (("source", source), ("target", head))
+                    if side.has_symbols}
         examination.add_unknown(examination.valid(corpora.read(config.data.valid)), encoders)
     reporter.finish()
     return examination.report()
 
 
-def roles_and_columns(config: Config) -> tuple[tuple[str, ...], dict[str, Column]]:
-    """What a training record must have, and the columns that the sides' own options name."""
-    columns: dict[str, Column] = {}
-    features = config.source.features
-    if features is not None:
-        columns["features"] = features.column
-    return ("source", "target") if features is None else ("source", "features", "target"), columns
+def roles_of(config: Config) -> tuple[str, ...]:
+    """What a training record must have."""
+    return (*config.source.roles, *config.head.roles)
 
 
 def fit(config: Config, corpora: Corpora, seen: set[int] | None) -> tuple[Any, Any]:
@@ -127,11 +123,9 @@ def fit(config: Config, corpora: Corpora, seen: set[int] | None) -> tuple[Any, A
             if isinstance(record, Record) and (seen is None or number in seen):
                 yield record
 
-    head = head_class(config.head.kind).fit(config.head, records(), copying=config.decoder.copy_source)
-    shared = head.tokenizer if config.head.share_vocabulary else None
-    source = source_class(config.source.kind).fit(config.source, records(), shared)
-    if shared is not None:
-        head.tokenizer = source.tokenizer
+    head = head_class(config.head.kind).fit(config, records())
+    source = source_class(config.source.kind).fit(config.source, records(), head.shared_tokenizer)
+    head.adopt(source)
     return source, head
 
 
@@ -149,37 +143,42 @@ class _Encoder:
     def __init__(self, config: Config, source: Any, head: Any, examination: Examination) -> None:
         self.config, self.source, self.head, self.examination = config, source, head, examination
 
-    def encode(self, record: Record, *, limit: bool) -> tuple[Item, Item] | None:
-        """(source, target), or None for a record that was set aside."""
-        try:
-            source = self.head.link(self.source.read(record))
-            target = self.head.read(record, source)
-        except DataError as error:
-            self.examination.set_aside(record, error.message, "train" if limit else "valid")
-            return None
+    def training(self, records: Iterable[Record]) -> Iterator[Example]:
+        """Training examples, none of them too long."""
         data = self.config.data
-        tokens = source.length - source.leading_features - 1  # without </s>
-        for side, count, most in (("source", tokens, data.max_source_length),
-                                  ("target", len(target.tokens), data.max_target_length)):
-            if limit and count > most:
-                self.examination.set_aside(record, f"too long: {count:,} {side} tokens, at most {most:,}")
-                return None
-        return source, target
+        for example in self.head.examples(self.source, records, self.examination.set_aside):
+            tokens = 0 if example.source is None else self.source.measure(example.source)
+            for side, count, most in (("source", tokens, data.max_source_length),
+                                      ("target", len(example.target.tokens), data.max_target_length)):
+                if count > most:
+                    self.examination.set_aside(example.record, f"too long: {count:,} {side} tokens, at most {most:,}")
+                    break
+            else:
+                yield example
+
+    def valid(self, records: Iterable[Record]) -> Iterator[Example]:
+        """Validation examples of any length."""
+        return self.head.examples(  # type: ignore[no-any-return]
+            self.source, records, lambda record, reason: self.examination.set_aside(record, reason, "valid"))
 
 
 def _encode_training(corpora: Corpora, encoder: _Encoder, seen: set[int] | None, folder: Path,
                      reporter: Reporter, digest: blake2b) -> tuple[ExampleStore, Locations]:
     locations = Locations()
-    with ExampleWriter(folder) as writer:
+    weights: deque[float] = deque([1.0], maxlen=1)  # of the record that was read last
+
+    def records() -> Iterator[Record]:
         for number, (record, weight) in enumerate(corpora.train()):
             reporter.progress("encoding", number, None)
-            if isinstance(record, BadRecord) or (seen is not None and number not in seen):
-                continue
-            pair = encoder.encode(record, limit=True)
-            if pair is not None:
-                writer.add(*(_compact(item) for item in pair))
-                locations.add(record, weight)
-                _note(digest, pair, str(weight))
+            if isinstance(record, Record) and (seen is None or number in seen):
+                weights.append(weight)
+                yield record
+
+    with ExampleWriter(folder) as writer:
+        for record, source, target in encoder.training(records()):
+            writer.add(None if source is None else _compact(source), _compact(target))
+            locations.add(record, weights[0])
+            _note(digest, (source, target), str(weights[0]))
         store = writer.finish()
     if not len(store):
         raise DataError("no training example is usable", where=encoder.config.data.train[0].path or "",
@@ -188,24 +187,23 @@ def _encode_training(corpora: Corpora, encoder: _Encoder, seen: set[int] | None,
 
 
 def _encode_valid(corpora: Corpora, encoder: _Encoder,
-                  digest: blake2b) -> tuple[list[Record], list[tuple[Item, Item]]]:
+                  digest: blake2b) -> tuple[list[Record], list[tuple[Item | None, Item]]]:
     records, items = [], []
-    for record in encoder.examination.valid(corpora.valid()):
-        pair = encoder.encode(record, limit=False)
-        if pair is not None:
-            records.append(record)
-            items.append(pair)
-            _note(digest, pair, *record.texts("target"))
-            encoder.examination.add_encoded("source", pair[0].fields["main"], record.where)
-            encoder.examination.add_encoded("target", pair[1].fields["main"], record.where)
+    for record, source, target in encoder.valid(encoder.examination.valid(corpora.valid())):
+        records.append(record)
+        items.append((source, target))
+        _note(digest, (source, target), *encoder.head.texts_of(record))
+        for name, side, item in (("source", encoder.source, source), ("target", encoder.head, target)):
+            if side.has_symbols and item is not None:
+                encoder.examination.add_encoded(name, item.fields["main"], record.where)
     if not records:
         raise DataError("no validation example is usable", fix="see what is wrong with the data: seqloom doctor")
     return records, items
 
 
-def _note(digest: blake2b, pair: tuple[Item, Item], *texts: str) -> None:
+def _note(digest: blake2b, pair: tuple[Item | None, Item], *texts: str) -> None:
     """Add an example to the fingerprint of the data."""
-    for item in pair:
+    for item in (item for item in pair if item is not None):
         for name, values in sorted(item.fields.items()):
             digest.update(f"{name} {values.dtype} {values.shape};".encode())
             digest.update(np.ascontiguousarray(values).tobytes())
@@ -213,16 +211,10 @@ def _note(digest: blake2b, pair: tuple[Item, Item], *texts: str) -> None:
 
 
 def _compact(item: Item) -> Item:
-    """Ids as 4 bytes instead of 8."""
-    return Item({name: array.astype(np.int32) for name, array in item.fields.items()})
+    """Ids and numbers as 4 bytes instead of 8."""
+    return Item({name: array.astype(np.int32 if array.dtype.kind in "iu" else np.float32)
+                 for name, array in item.fields.items()})
 
 
 def _metric(config: Config, head: Any) -> str:
-    if config.training.metric != "auto":
-        return config.training.metric
-    return "exact_match" if head.is_character_level else "bleu"
-
-
-def _bleu_tokenize(config: Config) -> str:
-    tokenizer = config.head.tokenizer
-    return "none" if tokenizer.kind == "word" and tokenizer.split == "space" else "13a"
+    return str(head.metric) if config.training.metric == "auto" else config.training.metric

@@ -19,7 +19,7 @@ from seqloom.config.sections import Config
 from seqloom.data.storage import atomic_file, write_json
 from seqloom.engines.torch import TorchEngine
 from seqloom.errors import DataError, RunFolderError, TrainingError, UsageError
-from seqloom.metrics import evaluate_outputs
+from seqloom.evaluation import compared
 from seqloom.model import load_weights
 from seqloom.predictor import Predictor
 from seqloom.progress import Reporter, duration
@@ -197,7 +197,7 @@ def _announce(trainer: Trainer, data: Prepared, reporter: Reporter) -> None:
         reporter.say(line)
     plan = data.batches.count(0)
     waste = data.batches.waste(0)
-    reporter.say(f"vocabulary: {data.source.tokenizer.size:,} source and {data.head.tokenizer.size:,} target symbols")
+    reporter.say(f"reads {data.source.describe()}, answers with {data.head.describe()}")
     reporter.say(f"model: {trainer.model.parameter_count():,} parameters on {trainer.device}, "
                  f"{torch.get_num_threads()} threads, {trainer.gradients.precision_name()}")
     reporter.say(f"plan: {len(data.store):,} examples in {plan:,} batches of {options.batch_size} {options.batch_type} "
@@ -218,9 +218,9 @@ def _finish(trainer: Trainer, folder: Path, reporter: Reporter, signals: StopSig
     for number, prediction in enumerate(predictor.predict_records(data.valid_records)):
         reporter.progress("final evaluation", number, len(data.valid_records))
         outputs.append(prediction.text)
-    names = dict.fromkeys(["exact_match", *([] if data.metric == "loss" else [data.metric])])
+    names = dict.fromkeys([*list(data.head.metrics)[:1], *([] if data.metric == "loss" else [data.metric])])
     references = [record.texts("target") for record in data.valid_records]
-    result = evaluate_outputs(outputs, references, list(names), tokenize=data.bleu_tokenize)
+    result = compared(data.head, outputs, references, list(names))
     shown = ", ".join(f"{name} {float(result[name]):.4g}" for name in names)
     reporter.say(f"done: {progress.finished}. {progress.step:,} updates in {duration(progress.seconds)}; best at step "
                  f"{progress.best_step:,}. Validation with the run's decoding options: {shown}")

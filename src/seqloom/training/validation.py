@@ -15,15 +15,16 @@ from seqloom.config.sections import Config
 from seqloom.data.batching import pad
 from seqloom.engines.torch import TorchEngine, to_tensors
 from seqloom.errors import SeqloomError
-from seqloom.metrics import METRICS, degeneration_rates, evaluate_outputs
+from seqloom.evaluation import compared
+from seqloom.metrics import METRICS, degeneration_rates
 from seqloom.model import Model
 from seqloom.predictor import Predictor
 from seqloom.progress import Reporter, duration
 from seqloom.training.prepare import Prepared
 from seqloom.types import END, Batch
 
-# Measured at every validation because they are cheap; the metric that decides is measured too.
-USUAL_METRICS = ("exact_match", "cer", "wer", "bleu", "chrf")
+# Not measured at every validation: they take longer than the rest together, or say the same.
+SELDOM = ("ter", "rouge_1", "rouge_2", "rouge_l")
 LOWER_IS_BETTER = ("loss", *(name for name, metric in METRICS.items() if metric.better == "lower"))
 
 
@@ -33,6 +34,8 @@ def validate(model: Model, data: Prepared, config: Config, reporter: Reporter) -
     Where the model has diverged, so that there is nothing to measure, what is missing is NaN or not there.
     """
     row: dict[str, Any] = gold_history(model, data)
+    if not data.head.metrics:
+        return row
     try:
         if not math.isfinite(row["valid_loss"]):
             raise SeqloomError("the validation loss is not finite")
@@ -56,14 +59,16 @@ def free_running(model: Model, data: Prepared, config: Config, reporter: Reporte
         reporter.progress("validation", number, len(data.valid_records))
     outputs = [prediction.text for prediction in predictions]
     references = [record.texts("target") for record in data.valid_records]
-    names = dict.fromkeys([*USUAL_METRICS, *([] if data.metric == "loss" else [data.metric])])
-    row: dict[str, Any] = evaluate_outputs(outputs, references, list(names), tokenize=data.bleu_tokenize)
+    names = [name for name in data.head.metrics if name not in SELDOM or name == data.metric]
+    row: dict[str, Any] = compared(data.head, outputs, references, names)
     row.pop("signature")
     gold_tokens = [target.tokens for _, target in data.valid_items]
     own_tokens = [prediction.tokens for prediction in predictions]
     ended = [prediction.stopped == "end" for prediction in predictions]
     row["free_token_accuracy"] = free_token_accuracy(own_tokens, gold_tokens, ended)
-    row.update(degeneration_rates(own_tokens, [record.text("source") for record in data.valid_records], gold_tokens))
+    if data.head.is_free_text:
+        row.update(degeneration_rates(own_tokens, [record.text("source") for record in data.valid_records],
+                                      gold_tokens))
     return row
 
 
@@ -73,10 +78,13 @@ def gold_history(model: Model, data: Prepared) -> dict[str, float]:
     model.eval()
     device = next(model.parameters()).device
     total = correct = count = 0.0
+    state: Any = None
     for indices in data.valid_batches:
         sources, targets = zip(*(data.valid_items[index] for index in indices), strict=True)
-        batch = Batch(to_tensors(pad(sources), device), to_tensors(pad(targets), device), indices)
-        loss = model(batch)
+        given = [source for source in sources if source is not None]
+        batch = Batch(to_tensors(pad(given), device) if given else None, to_tensors(pad(targets), device), indices)
+        loss = model(batch, None, state)
+        state = loss.state
         total, correct, count = total + float(loss.total), correct + float(loss.correct), count + float(loss.count)
     return {"valid_loss": total / max(count, 1), "gold_token_accuracy": correct / max(count, 1)}
 
@@ -101,7 +109,8 @@ def validation_line(row: dict[str, Any], metric: str, best: bool) -> str:
              f"valid {row['valid_loss']:.3f}"]
     if metric != "loss":
         shown.append(f"{metric} {row[metric]:.4g}")
-    shown.append(f"accuracy gold {row['gold_token_accuracy']:.3f} free {row['free_token_accuracy']:.3f}")
+    free = f" free {row['free_token_accuracy']:.3f}" if "free_token_accuracy" in row else ""
+    shown.append(f"accuracy gold {row['gold_token_accuracy']:.3f}{free}")
     shown.append(f"{row['tokens_per_second']:,.0f} tokens/s")
     shown.append(duration(row["seconds"]))
     return "  ".join(shown) + ("  *best" if best else "")

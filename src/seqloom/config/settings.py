@@ -1,0 +1,91 @@
+"""Which source goes with which head, and what a setting of them rules out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from seqloom.config.head_sections import SETTINGS
+from seqloom.config.problems import Problem, Problems
+from seqloom.config.sections import (
+    Config,
+    LanguageHeadConfig,
+    SequenceHeadConfig,
+    TagsHeadConfig,
+    TextSourceConfig,
+)
+
+SCORES_OF_TEXT = ("exact_match", "bleu", "chrf", "ter", "wer", "cer", "rouge_l", "loss")
+METRICS_OF: dict[str, tuple[str, ...]] = {
+    "sequence": SCORES_OF_TEXT,
+    "label": ("accuracy", "macro_f1", "loss"),
+    "tags": ("accuracy", "span_f1", "exact_match", "loss"),
+    "language": ("loss",),
+}
+
+
+def setting(config: Config) -> Problems:
+    """Only listed pairs of source and head exist."""
+    source, head = config.source.kind, config.head.kind
+    if head in SETTINGS[source]:
+        return
+    others = [kind for kind, heads in SETTINGS.items() if head in heads]
+    yield Problem(f"source.kind is {source} and head.kind is {head}, which do not go together: {source} goes with "
+                  f"{', '.join(SETTINGS[source])}",
+                  f"set source.kind to {' or '.join(others)}, or head.kind to {' or '.join(SETTINGS[source])}")
+
+
+def metric(config: Config) -> Problems:
+    """The metric that decides is one of this head."""
+    known = METRICS_OF[config.head.kind]
+    if config.training.metric not in ("auto", *known):
+        yield Problem(f"training.metric is {config.training.metric}, but head.kind is {config.head.kind}, expected "
+                      f"auto, {', '.join(known)}", "set training.metric to auto")
+
+
+def tags(config: Config) -> Problems:
+    """Tag t belongs to symbol t of the input."""
+    if not isinstance(config.head, TagsHeadConfig) or not isinstance(config.source, TextSourceConfig):
+        return
+    source = config.source
+    if source.features is not None:
+        yield Problem("head.kind is tags and source.features is given: features are no steps that could have a tag",
+                      "leave source.features out")
+    if source.reverse:
+        yield Problem("head.kind is tags and source.reverse is true: tag t would stand beside the wrong symbol",
+                      "set source.reverse to false")
+
+
+def nothing_to_copy(config: Config) -> Problems:
+    """Only symbols of a text can be put into an answer."""
+    if not isinstance(config.head, SequenceHeadConfig) or isinstance(config.source, TextSourceConfig):
+        return
+    asked = [("decoder.copy_source", config.decoder.copy_source),
+             ("decoding.replace_unknown", config.decoding.replace_unknown)]
+    for key, given in asked:
+        if given:
+            yield Problem(f"{key} is true, but source.kind is {config.source.kind}, which has no symbols to copy",
+                          f"set {key} to false")
+
+
+def language_ties(config: Config) -> Problems:
+    """A language model has one embedding, of its own."""
+    head = config.head
+    if not isinstance(head, LanguageHeadConfig):
+        return
+    if head.tie_embeddings == "all":
+        yield Problem("head.tie_embeddings is all, but head.kind is language: there is no source",
+                      "set head.tie_embeddings to output")
+    asked = [("head.pretrained is given", head.pretrained is not None),
+             (f"head.tie_embeddings is {head.tie_embeddings}", head.tie_embeddings == "output")]
+    for given, is_given in asked:
+        if head.one_hot and is_given:
+            yield Problem(f"{given}, but head.one_hot is true: there are no embeddings",
+                          "set head.one_hot to false, or leave the other out")
+    decoder = config.decoder
+    if head.tie_embeddings == "output" and not head.one_hot and decoder.embedding_size != decoder.hidden_size:
+        yield Problem(f"head.tie_embeddings is output, but decoder.embedding_size is {decoder.embedding_size} and the "
+                      f"output layer reads {decoder.hidden_size}, expected equal sizes",
+                      f"set decoder.embedding_size to {decoder.hidden_size}, or head.tie_embeddings to none")
+
+
+SETTING_CHECKS: tuple[Callable[[Config], Problems], ...] = (setting, metric, tags, nothing_to_copy, language_ties)
