@@ -19,7 +19,6 @@ from seqloom.data.batching import group_by_budget
 from seqloom.data.lines import MAXIMUM_LINE, TOO_LONG
 from seqloom.engines.choice import open_engine
 from seqloom.errors import DataError, UsageError
-from seqloom.insight import Replay
 from seqloom.run import Run, open_run
 from seqloom.sources.text import inputs_of
 from seqloom.types import BadRecord, Item, Prediction, Record
@@ -172,8 +171,7 @@ class Predictor:
                 assert isinstance(record, Record)
                 tokens = self.source.memory_tokens(item, record)
                 answers = [replace(self.head.prediction(hypothesis, item, tokens, options, attention=attention),
-                                   where=record.where, engine=self.engine.name,
-                                   replay=Replay(self.run, item, tokens, hypothesis) if attention and self.run else None)
+                                   where=record.where, engine=self.engine.name)
                            for hypothesis in hypotheses]
                 best = answers[0]
                 if alternatives:
