@@ -66,7 +66,8 @@ def _build(config: Config, source: Any, head: Any) -> Model:
 def _initialise(model: Model) -> None:
     """Xavier for what multiplies inputs, orthogonal for what multiplies states, normal embeddings, forget gates open.
 
-    Glorot & Bengio 2010, eq. 16; Saxe et al. 2014; forget bias 1: Jozefowicz et al. 2015, §5.
+    Glorot & Bengio 2010, eq. 16; convolutions: He et al. 2015, eq. 10; Saxe et al. 2014; forget bias 1: Jozefowicz et
+    al. 2015, §5.
     """
     for module in model.modules():
         if isinstance(module, Cell):
@@ -80,6 +81,10 @@ def _initialise(model: Model) -> None:
                 forget = module.gate_names.index("forget")
                 with torch.no_grad():
                     module.bias_input.chunk(len(module.gate_names))[forget].fill_(1.0)
+        elif isinstance(module, nn.Conv1d | nn.Conv2d):
+            nn.init.kaiming_uniform_(module.weight, nonlinearity="relu")
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
         elif isinstance(module, nn.Linear):
             nn.init.xavier_uniform_(module.weight)
             if module.bias is not None:

@@ -173,6 +173,22 @@ def concat(query: Floats, memory: Floats, weights: Weights) -> Floats:
     return einsum("h,bksh->bks", weights["score.weight"][0], hidden)
 
 
+def location(query: Floats, memory: Floats, weights: Weights, last: Floats | None = None) -> Floats:
+    """Chorowski et al. 2015, eqs. 8-9: the convolution as a sum over shifts."""
+    hidden = (einsum("hq,bkq->bkh", weights["query.weight"], query)[:, :, None]
+              + einsum("hm,bsm->bsh", weights["key.weight"], memory)[:, None] + weights["query.bias"])
+    if last is not None:
+        filters = weights["convolution.weight"][:, 0]
+        half = filters.shape[1] // 2
+        count = last.shape[2]
+        for position in range(count):
+            for shift in range(-half, half + 1):
+                if 0 <= position + shift < count:
+                    found = einsum("f,bk->bkf", filters[:, half + shift], last[:, :, position + shift])
+                    hidden[:, :, position] += einsum("hf,bkf->bkh", weights["location.weight"], found)
+    return einsum("h,bksh->bks", weights["score.weight"][0], tanh(hidden))
+
+
 FORMULAS: list[tuple[str, int, int, Callable[[Floats, Floats, Weights], Floats]]] = [
     ("dot", 1, Q, dot),
     ("scaled_dot", 1, Q, scaled_dot),
@@ -181,6 +197,7 @@ FORMULAS: list[tuple[str, int, int, Callable[[Floats, Floats, Weights], Floats]]
     ("concat", 1, 7, concat),
     ("concat", 2, 7, concat),
     ("concat", 3, 7, concat),
+    ("location", 1, 7, location),
 ]
 
 
@@ -192,6 +209,14 @@ def test_value_is_the_formula(name: str, layers: int, memory_size: int,
     found = score(queries(), score.keys(values(memory_size)), None)
     weights = {weight: parameter.detach().numpy() for weight, parameter in score.named_parameters()}
     expected = formula(queries().numpy(), values(memory_size).numpy(), weights)
+    assert allclose(found.detach().numpy(), expected, rtol=0, atol=1e-12)
+
+
+def test_location_sees_where_the_last_step_has_looked() -> None:
+    score = score_of("location", memory_size=7)
+    weights = {weight: parameter.detach().numpy() for weight, parameter in score.named_parameters()}
+    found = score(queries(), score.keys(values(7)), last_weights())
+    expected = location(queries().numpy(), values(7).numpy(), weights, last_weights().numpy())
     assert allclose(found.detach().numpy(), expected, rtol=0, atol=1e-12)
 
 

@@ -31,6 +31,11 @@ class Shape(NamedTuple):
     channels: int
     keep_ratio: bool
 
+    @property
+    def described(self) -> str:
+        """In a few words."""
+        return f"{self.height} × {self.width}, {'grey' if self.channels == 1 else 'in colour'}"
+
 
 def read_picture(file: Path | BinaryIO, shape: Shape, *, max_pixels: int, where: str) -> Ints:
     """A picture as bytes [H W C]; of a file with several pages the first.

@@ -16,12 +16,14 @@ SCORE = f"{DECODER}.context.attention.score"
 
 class ExportedScore(NamedTuple):
     """keys: from values [B S M], once per source, laid out as `shape`; scores: [B K S] from a query [R H] with the
-    sizes [B, K], and the keys.
+    sizes [B, K], and the keys; `last`: what a score that depends on the previous step's weights [R S] adds to the keys,
+    from their sizes [B, K].
     """
 
     keys: Callable[[Graph, str, AttentionConfig, Weights], str]
     scores: Callable[[Graph, str, str, str, AttentionConfig, Weights], str]
     shape: Callable[[Weights, int], list[str | int]]
+    last: Callable[[Graph, str, str, Weights], str] | None = None
 
 
 def _turned(graph: Graph, keys: str) -> str:
@@ -72,6 +74,25 @@ def concat_scores(graph: Graph, query: str, sizes: str, keys: str, config: Atten
     return graph.op("Squeeze", graph.op("MatMul", hidden, graph.constant(vector.T, name="weight")), graph.ids(3))
 
 
+def location_scores(graph: Graph, query: str, sizes: str, keys: str, config: AttentionConfig, weights: Weights) -> str:
+    """vᵀ tanh(W_q q + keys) with keys [B K S H] to which `location` has been added."""
+    asked = graph.reshape(linear(graph, query, *weights.linear(f"{SCORE}.query")), sizes, 1, -1)
+    vector: Floats = weights.take(f"{SCORE}.score.weight")
+    hidden = graph.op("Tanh", graph.op("Add", asked, keys))
+    return graph.op("Squeeze", graph.op("MatMul", hidden, graph.constant(vector.T, name="weight")), graph.ids(3))
+
+
+def location(graph: Graph, last: str, sizes: str, weights: Weights) -> str:
+    """U f of nn.scores.Location, [B K S H]."""
+    filters: Floats = weights.take(f"{SCORE}.convolution.weight")
+    half = filters.shape[2] // 2
+    found = graph.op("Conv", graph.op("Unsqueeze", last, graph.ids(1)), graph.constant(filters, name="weight"),
+                     pads=[half, half])
+    matrix, _ = weights.linear(f"{SCORE}.location")
+    moved = linear(graph, graph.op("Transpose", found, perm=[0, 2, 1]), matrix, rank=3)
+    return graph.reshape(moved, sizes, graph.sizes(last, 1, 2), len(matrix))
+
+
 def _turned_shape(weights: Weights, query_size: int) -> list[str | int]:
     return ["B", 1, query_size, "S"]
 
@@ -85,4 +106,5 @@ EXPORTED_SCORES: dict[str, ExportedScore] = {
     "scaled_dot": ExportedScore(scaled_dot_keys, product_scores, _turned_shape),
     "general": ExportedScore(general_keys, product_scores, _turned_shape),
     "concat": ExportedScore(concat_keys, concat_scores, _concat_shape),
+    "location": ExportedScore(concat_keys, location_scores, _concat_shape, location),
 }

@@ -91,6 +91,8 @@ class RecurrentDecoder(nn.Module):
         self.bridge = BRIDGES[config.bridge.kind](
             memory_size, options.hidden_size, options.layers,
             cell_state=CELLS[options.cell].has_cell_state, memory_cell=memory_cell)
+        # The source as the first of the inputs, before <s>: "show and tell" (Vinyals et al. 2015, eq. 10).
+        self.first_input = nn.Linear(memory_size, options.embedding_size) if options.first_input else None
         self.output_size = self.context.output_size
         gate_inputs = memory_size + options.hidden_size + options.embedding_size
         self.copy_gate = nn.Linear(gate_inputs, 1) if options.copy_source else None
@@ -108,7 +110,12 @@ class RecurrentDecoder(nn.Module):
         memory = self.context.prepare(memory)
         hidden, cell = self.bridge(memory)
         start = None if cell is None else cell.unsqueeze(1)
-        return memory, DecoderState(hidden.unsqueeze(1), start, self.context.start(memory))
+        state = DecoderState(hidden.unsqueeze(1), start, self.context.start(memory))
+        if self.first_input is not None:
+            shown = self.first_input(memory.summary).unsqueeze(1)
+            _, hidden, start = self._recur(state, shown, self._project(shown))
+            state = state._replace(hidden=hidden, cell=start)
+        return memory, state
 
     def embed(self, tokens: Int[Tensor, "B T"]) -> Float[Tensor, "B T E"]:
         """Embedded history. A copied symbol has no embedding of its own and counts as unknown."""
@@ -127,15 +134,20 @@ class RecurrentDecoder(nn.Module):
 
     def _advance(self, memory: Memory, state: DecoderState, embedded: Float[Tensor, "B K E"],
                  projected: Float[Tensor, "B K G"]) -> tuple[Outputs, DecoderState]:
-        cells = self.cells()
         previous = state.hidden[:, :, -1]
         fed = self.context.feed(memory, state.context, previous)
         if fed.addition is not None:
-            weight = cells[0].weight_input[:, embedded.shape[2]:]
+            weight = self.cells()[0].weight_input[:, embedded.shape[2]:]
             projected = projected + functional.linear(fed.addition, weight)
+        below, states, cell_states = self._recur(state, embedded, projected)
+        outputs, context = self._combine(memory, below, previous, state.context, fed, embedded)
+        return outputs, DecoderState(states, cell_states, context)
+
+    def _recur(self, state: DecoderState, below: Float[Tensor, "B K E"], projected: Float[Tensor, "B K G"],
+               ) -> tuple[Float[Tensor, "B K H"], Float[Tensor, "B K L H"], Float[Tensor, "B K L H"] | None]:
+        """One step of every layer: the top layer's output, and the new hidden and cell states."""
         hidden, cell_states = [], []
-        below = embedded
-        for layer, cell in enumerate(cells):
+        for layer, cell in enumerate(self.cells()):
             if layer:
                 below = functional.dropout(below, self.recurrent.dropout, self.training)
                 projected = cell.project(below)
@@ -145,8 +157,7 @@ class RecurrentDecoder(nn.Module):
             cell_states.append(after.cell)
             below = after.hidden + below if self.recurrent.residual and layer else after.hidden
         kept = [cell_state for cell_state in cell_states if cell_state is not None]
-        outputs, context = self._combine(memory, below, previous, state.context, fed, embedded)
-        return outputs, DecoderState(torch.stack(hidden, 2), torch.stack(kept, 2) if kept else None, context)
+        return below, torch.stack(hidden, 2), torch.stack(kept, 2) if kept else None
 
     def _combine(self, memory: Memory, hidden: Float[Tensor, "B K H"], previous: Float[Tensor, "B K H"],
                  state: ContextState, fed: Fed, embedded: Float[Tensor, "B K E"]) -> tuple[Outputs, ContextState]:

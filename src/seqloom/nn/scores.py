@@ -88,9 +88,42 @@ class Concat(Score):
         return self.score(hidden).squeeze(3)  # type: ignore[no-any-return]
 
 
+class Location(Score):
+    """Location-aware score vᵀ tanh(W_q q + W_k k + U f + b), f = F ∗ last weights (Chorowski et al. 2015, eqs. 8-9).
+
+    A convolution F over the previous step's weights tells where the step before has looked, so that attention moves on
+    along a long source, and does not jump between places that sound alike. There are no further layers.
+    """
+
+    uses_last = True
+    filters: ClassVar[int] = 10  # ibid., §3.1
+    width: ClassVar[int] = 31    # positions that a filter sees, an odd number
+
+    def __init__(self, query_size: int, memory_size: int, *, hidden_size: int, layers: int) -> None:
+        super().__init__(query_size, memory_size, hidden_size=hidden_size, layers=layers)
+        self.query = nn.Linear(query_size, hidden_size)
+        self.key = nn.Linear(memory_size, hidden_size, bias=False)
+        self.location = nn.Linear(self.filters, hidden_size, bias=False)
+        self.convolution = nn.Conv1d(1, self.filters, self.width, padding=self.width // 2, bias=False)
+        self.score = nn.Linear(hidden_size, 1, bias=False)
+
+    def keys(self, values: Float[Tensor, "B S M"]) -> Float[Tensor, "B S H"]:
+        return self.key(values)  # type: ignore[no-any-return]
+
+    def forward(self, query: Float[Tensor, "B K Q"], keys: Float[Tensor, "B S H"],
+                last: Float[Tensor, "B K S"] | None) -> Float[Tensor, "B K S"]:
+        hidden = self.query(query).unsqueeze(2) + keys.unsqueeze(1)
+        if last is not None:
+            B, K, S = last.shape
+            found = self.convolution(last.reshape(B * K, 1, S).to(keys.dtype)).transpose(1, 2)
+            hidden = hidden + self.location(found).view(B, K, S, -1)
+        return self.score(torch.tanh(hidden)).squeeze(3)  # type: ignore[no-any-return]
+
+
 SCORES: dict[str, type[Score]] = {
     "dot": Dot,
     "scaled_dot": ScaledDot,
     "general": General,
     "concat": Concat,
+    "location": Location,
 }

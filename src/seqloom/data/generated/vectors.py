@@ -37,7 +37,7 @@ def write(folder: str | Path, train: int = 4000, valid: int = 500, test: int = 1
     paths = {}
     for split, count in (("train", train), ("valid", valid), ("test", test)):
         points, labels = draw(generator, count)
-        np.savez(base / f"{split}.npz", **{str(number): point for number, point in enumerate(points)})  # type: ignore[arg-type]
+        np.savez(base / f"{split}.npz", **{str(number): point for number, point in enumerate(points)})
         paths[split] = base / f"{split}.tsv"
         lines = [f"{split}.npz#{number}\t{label}\n" for number, label in enumerate(labels)]
         paths[split].write_text("".join(lines), encoding="utf-8", newline="\n")

@@ -1,0 +1,66 @@
+"""Random changes of inputs, in training only: blanked stretches of spectra, shifted and re-lit pictures."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from seqloom.config.media_sections import PictureAugmentationConfig, SpecAugmentConfig
+
+
+def blank_stretches(values: Float[Tensor, "B S F"], lengths: Int[Tensor, " B"],
+                    options: SpecAugmentConfig) -> Float[Tensor, "B S F"]:
+    """SpecAugment without its time warping (Park et al. 2019, §2): zeros, the mean of normalised frames.
+
+    Each stretch has t ~ U[0, T] frames, at most `time_fraction` of the row, and starts anywhere it fits; each band
+    f ~ U[0, F] filters.
+    """
+    S, F = values.shape[1:]
+    for _ in range(options.time_masks):
+        most = torch.minimum(lengths * options.time_fraction, torch.full_like(lengths, options.time_width))
+        values = values.masked_fill(_stretch(most, lengths, S).unsqueeze(2), 0.0)
+    for _ in range(options.frequency_masks):
+        bands = torch.full_like(lengths, F)
+        most = torch.full_like(lengths, min(options.frequency_width, F))
+        values = values.masked_fill(_stretch(most, bands, F).unsqueeze(1), 0.0)
+    return values
+
+
+def _stretch(most: Tensor, sizes: Tensor, count: int) -> Tensor:
+    """[B count] bool: for each row one stretch of at most `most` [B] positions inside its `sizes` [B]."""
+    device = sizes.device
+    width = (torch.rand(len(sizes), device=device) * (most + 1)).floor()
+    begin = (torch.rand(len(sizes), device=device) * (sizes - width + 1)).floor()
+    places = torch.arange(count, device=device).unsqueeze(0)
+    return (places >= begin.unsqueeze(1)) & (places < (begin + width).unsqueeze(1))
+
+
+def change_pictures(pictures: Float[Tensor, "B S C H W"],
+                    options: PictureAugmentationConfig) -> Float[Tensor, "B S C H W"]:
+    """Shift, flip, brightness and contrast, drawn once for each row: the frames of a video change together.
+
+    Values are −1 (black) to 1 (white). A shift repeats the edge.
+    """
+    B, H, W = pictures.shape[0], pictures.shape[3], pictures.shape[4]
+    device, dtype = pictures.device, pictures.dtype
+    if options.shift or options.flip:
+        rows = _places(B, H, options.shift, device)
+        columns = _places(B, W, options.shift, device)
+        if options.flip:
+            turned = torch.rand(B, 1, device=device) < 0.5
+            columns = torch.where(turned, W - 1 - columns, columns)
+        pictures = pictures.gather(3, rows[:, None, None, :, None].expand_as(pictures))
+        pictures = pictures.gather(4, columns[:, None, None, None, :].expand_as(pictures))
+    if options.contrast or options.brightness:
+        size = (B, 1, 1, 1, 1)
+        factor = 1 + options.contrast * (2 * torch.rand(size, device=device, dtype=dtype) - 1)
+        added = 2 * options.brightness * (2 * torch.rand(size, device=device, dtype=dtype) - 1)
+        pictures = pictures * factor + added
+    return pictures
+
+
+def _places(count: int, size: int, shift: int, device: torch.device) -> Tensor:
+    """[B size]: the position that each pixel of a side comes from."""
+    moved = torch.randint(-shift, shift + 1, (count, 1), device=device)
+    return (torch.arange(size, device=device).unsqueeze(0) + moved).clamp(0, size - 1)
