@@ -161,6 +161,13 @@ def test_unknown_symbols_of_validation_data() -> None:
     assert (unknown["target"].symbols, unknown["target"].unknown) == (5, 1)
     assert "unknown symbols, source of validation: 3 of 6 (50.00%); 2 texts with one (v:1, v:3)." in (
         examination.report().lines())
+    assert not [line for line in examination.report().lines() if "seldom seen" in line]  # no validation texts counted
+    for one in records:
+        examination.take(one, "valid")
+    assert [line for line in examination.report().lines() if "seldom seen" in line] == [
+        f"  The {side} has many symbols that are seldom seen: smaller ones would be known, with --set "
+        f"{section}.tokenizer=character (or bpe, for long texts)."
+        for side, section in (("source", "source"), ("target", "head"))]
     empty = Examination()
     empty.add_encoded("source", [4, 5], "v:1")
     assert empty.report().lines()[-1].endswith("0 of 2 (0.00%); no text with one.")

@@ -57,6 +57,14 @@ def test_tsv_rows() -> None:
     assert records[3] == BadRecord(fields(records)[3], "t.tsv", 4, "only")  # type: ignore[arg-type]
 
 
+def test_a_header_that_nobody_named_is_no_example() -> None:
+    assert fields(tsv("Source\ttarget\na\tb\nsource\ttarget\n")) == [
+        "it reads like a header: name its columns to use it, data.columns={source: Source, target: target}",
+        ("a", "b"), ("source", "target")]
+    assert fields(tsv("source\tx\na\tb\n")) == [("source", "x"), ("a", "b")]
+    assert fields(tsv("source\nsource\n", ("source",))) == [("source",), ("source",)]
+
+
 def test_columns_by_number() -> None:
     records = tsv("lemma\tV;PST\tform\nlemma\tV\n", ("source", "features", "target"), {"features": 2, "target": 3})
     assert fields(records) == [("lemma", "V;PST", "form"), "missing column: 2 columns, but target is column 3"]

@@ -7,6 +7,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+# Where more than this share of the texts of a side holds an unknown symbol, symbols are too large for the data.
+MANY_UNKNOWN = 0.2
+SECTIONS = {"source": "source", "target": "head"}  # section of the configuration that holds a side's tokenizer
 SHOWN = 3  # places that a sentence names; the JSON has all that were kept
 PERCENTILES = (5, 25, 50, 75, 95, 99)
 
@@ -153,6 +156,9 @@ class Report:
             texts = unknown.texts.says("text with one", "texts with one") or ["no text with one."]
             result.append(f"unknown symbols, {side} of validation: {unknown.unknown:,} of {unknown.symbols:,} "
                           f"({unknown.rate:.2%}); {texts[0]}")
+            if self.valid and unknown.texts.count > MANY_UNKNOWN * self.valid.usable:
+                result.append(f"  The {side} has many symbols that are seldom seen: smaller ones would be known, with "
+                              f"--set {SECTIONS[side]}.tokenizer=character (or bpe, for long texts).")
         if self.quarantine:
             result.append(f"Bad lines are listed in {self.quarantine}.")
         return result

@@ -170,7 +170,18 @@ def table_records(rows: Iterator[Row], request: Request, *, header: bool) -> Ite
             if not said and layout.positions and len(row.cells) > len(request.roles):
                 said = True
                 request.ignored(_unread(len(row.cells), layout.positions, request.name))
-            yield _pick(row, layout, request)
+            yield (_forgotten_header(row, layout, request) if row is first else None) or _pick(row, layout, request)
+
+
+def _forgotten_header(row: Row, layout: Layout, request: Request) -> BadRecord | None:
+    """A first line of training data that holds the name of each role in its column is no example."""
+    cells = [cell.strip().lower() for cell in row.cells]
+    positions = layout.positions or {}
+    if request.inputs or len(positions) < 2 or not all(at < len(cells) and cells[at] == role for role, at in positions.items()):
+        return None
+    names = ", ".join(f"{role}: {row.cells[at].strip()}" for role, at in positions.items())
+    return BadRecord(f"it reads like a header: name its columns to use it, data.columns={{{names}}}", request.name,
+                     row.number, row.text)
 
 
 def _pick(row: Row, layout: Layout, request: Request) -> Record | BadRecord:
