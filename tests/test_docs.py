@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import importlib.util
 import re
+from pathlib import Path
 from types import ModuleType
 
 import pytest
 
+from seqloom.config.loading import load_config
+from seqloom.config.sections import CorpusConfig
+from seqloom.data.files import read_records
+from seqloom.types import Record
 from source_tree import ROOT
 
 
@@ -29,3 +34,23 @@ def test_every_verb_has_its_part(generate: ModuleType) -> None:
     found = re.findall(r"^## seqloom (\w+)\n\n```text\nUsage: seqloom (\w+) ", generate.cli_page(), re.MULTILINE)
     assert {first for first, _ in found} >= {"train", "predict", "evaluate", "explain", "doctor", "demo"}
     assert all(first == second for first, second in found)
+
+
+@pytest.mark.parametrize("suffix", ["tsv", "csv", "jsonl"])
+def test_the_files_shown_are_read_as_the_page_says(suffix: str, tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "data.md").read_text(encoding="utf-8")
+    (shown,) = re.findall(rf"```{suffix}\n(.*?)```", page, re.DOTALL)
+    path = tmp_path / f"shown.{suffix}"
+    path.write_text(shown, encoding="utf-8")
+    records = list(read_records([CorpusConfig(path=str(path))], None, ("source", "target")))
+    assert len(records) == 2
+    assert all(isinstance(record, Record) and record.text("target") for record in records)
+
+
+def test_the_configuration_shown_is_one(tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "data.md").read_text(encoding="utf-8")
+    (shown,) = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    (tmp_path / "shown.yaml").write_text(shown, encoding="utf-8")
+    config, _ = load_config(tmp_path / "shown.yaml")
+    assert [corpus.columns for corpus in config.data.train] == [{"source": "Q", "target": "A"}, None]
+    assert [corpus.weight for corpus in config.data.train] == [1.0, 0.5]
