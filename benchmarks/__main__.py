@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 from benchmarks import prediction, rivals, scale, training
 from benchmarks.rows import RESULTS, cores, table, write_rows
@@ -22,6 +24,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--peers", default="all",
                         help=f"all, none, or some of plain, {', '.join(rivals.RIVALS)}, with commas (default: all)")
     parser.add_argument("--works", default=",".join(SHAPES), help="W, C or both (default: W,C)")
+    parser.add_argument("--engines", help=f"ours that predict, with commas: {', '.join(prediction.ENGINES)}")
+    parser.add_argument("--manners", help="of prediction, sentences in a batch × beam size: 64x1,64x5,1x1,1x5")
     parser.add_argument("--rounds", type=int, help="windows of each entrant (default: 5)")
     parser.add_argument("--seconds", type=float, help="length of a training window (default: 10)")
     parser.add_argument("--quick", action="store_true", help="tiny sizes, seconds in all: the figures mean nothing")
@@ -52,9 +56,21 @@ def settings_of(given: argparse.Namespace) -> Settings:
     works = tuple(given.works.split(","))
     if not set(works) <= set(SHAPES):
         raise ValueError(f"unknown works '{given.works}': give {', '.join(SHAPES)}")
-    changes = {name: getattr(given, name) for name in ("rounds", "seconds") if getattr(given, name) is not None}
+    engines = tuple(given.engines.split(",")) if given.engines else Settings.engines
+    if not set(engines) <= set(prediction.ENGINES):
+        raise ValueError(f"unknown engines '{given.engines}': give some of {', '.join(prediction.ENGINES)}")
+    changes: dict[str, Any] = {"manners": manners_of(given.manners)} if given.manners else {}
+    changes |= {name: getattr(given, name) for name in ("rounds", "seconds") if getattr(given, name) is not None}
     return Settings(**{**(QUICK if given.quick else {}), **changes, "peers": rivals.chosen(given.peers),
-                       "works": works})
+                       "works": works, "engines": engines})
+
+
+def manners_of(text: str) -> tuple[tuple[int, int], ...]:
+    """Manners of prediction from a command line: 64x5 is beams of 5 in batches of 64. Raises ValueError."""
+    found = [re.fullmatch(r"([1-9]\d*)x([1-9]\d*)", part) for part in text.split(",")]
+    if not all(found):
+        raise ValueError(f"unknown manners '{text}': give sentences in a batch × beam size, such as 64x1,1x5")
+    return tuple((int(match[1]), int(match[2])) for match in found if match)
 
 
 def say(line: str) -> None:

@@ -79,6 +79,7 @@ def make_run(task: dict[str, Any]) -> None:
     """A run folder with random weights that never end an answer by themselves."""
     import torch
 
+    from seqloom.export import export_run
     from seqloom.model import build_model, stored_weights
     from seqloom.run import WEIGHTS, write_description, write_weights
     from seqloom.training.checkpoint import arrays
@@ -93,6 +94,8 @@ def make_run(task: dict[str, Any]) -> None:
         model.head.output.bias[END] = -1e4  # type: ignore[union-attr, operator]
     write_description(folder, config, data.source, data.head)
     write_weights(folder / WEIGHTS, arrays(stored_weights(model)))
+    # Not compared with torch: that takes a while, and random weights say nothing.
+    export_run(folder, int8=True, check=False, shortlist=config.data.train)
 
 
 def predict(task: dict[str, Any]) -> None:
@@ -107,9 +110,9 @@ def predict(task: dict[str, Any]) -> None:
     targets = (Path(task["data"]) / "test.target").read_text(encoding="utf-8").splitlines()
     sources, targets = sources[: task["sentences"]], targets[: task["sentences"]]
     steps = [len(target.split()) + 1 for target in targets]
-    options = predictor.options({"beam_size": task["beam"], "max_length": max(steps)})
+    options = predictor.options({"beam_size": task["beam"], "max_length": max(steps), "shortlist": task["shortlist"]})
     windows.facts["words"] = sum(map(len, map(str.split, answers(predictor, sources, steps, options, task))))
-    windows.serve(lambda: len(answers(predictor, sources, steps, options, task)))
+    windows.serve(lambda: len(answers(predictor, sources, steps, options, task)), least=task["least_seconds"])
 
 
 def answers(predictor: Any, sources: list[str], steps: list[int], options: Any, task: dict[str, Any]) -> list[str]:
@@ -117,18 +120,27 @@ def answers(predictor: Any, sources: list[str], steps: list[int], options: Any, 
     import numpy as np
 
     from seqloom.data.batching import pad
+    from seqloom.engines.parallel import spread
     from seqloom.search import search
     from seqloom.types import Record
 
     items = [predictor.source.read(Record({"source": text})) for text in sources]
     order = np.argsort([-item.length for item in items], kind="stable")
     texts = [""] * len(items)
-    for begin in range(0, len(order), task["rows"]):
-        group = order[begin:begin + task["rows"]]
-        batch = [items[index] for index in group]
-        found = search(predictor.engine, pad(batch), options, lines=group,
-                       limits=np.asarray([steps[index] for index in group]))
-        for index, item, hypotheses in zip(group, batch, found, strict=True):
+    shortlist = predictor.shortlist(options)
+
+    def answer(engine: Any, group: Any) -> Any:
+        padded = pad([items[index] for index in group])
+        return search(engine, padded, options, lines=group, limits=np.asarray([steps[index] for index in group]),
+                      shortlist=None if shortlist is None else shortlist.lists(padded))
+
+    groups = [order[begin:begin + task["rows"]] for begin in range(0, len(order), task["rows"])]
+    # One by one is one after the other: what is asked then is how long a sentence takes.
+    found = spread(predictor.engine, groups, answer) if task["rows"] > 1 else \
+        (answer(predictor.engine, group) for group in groups)
+    for group, best in zip(groups, found, strict=True):
+        for index, hypotheses in zip(group, best, strict=True):
+            item = items[index]
             texts[index] = predictor.head.prediction(hypotheses[0], item, item.tokens, options).text
     return texts
 

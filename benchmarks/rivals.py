@@ -1,5 +1,5 @@
 """Which rivals there are. Each entry is a module of `peers/` with NAME, VERSION, `environment()` and `supports()`;
-REMARK, where it has one, stands in its rows."""
+REMARK, where it has one, stands in its rows; each of VARIANTS, where it has some, is an entrant of its own."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from typing import Any
 
 from benchmarks.contest import Entrant
 from benchmarks.environments import InstallError, installed
-from benchmarks.peers import eole, joeynmt, opennmt, yoyodyne
+from benchmarks.peers import ctranslate2, eole, joeynmt, opennmt, yoyodyne
 
 RIVALS: dict[str, ModuleType] = {
     "opennmt": opennmt,
     "eole": eole,
     "joeynmt": joeynmt,
     "yoyodyne": yoyodyne,
+    "ctranslate2": ctranslate2,
 }
 
 
@@ -48,8 +49,11 @@ def entrants(name: str, task: Mapping[str, Any], torch: str, say: Callable[[str]
         python = installed(environment)
     except InstallError as error:
         return [(rival.NAME, rival.VERSION, f"it could not be installed: {error}")]
-    return [Entrant(rival.NAME, rival.VERSION, rival.__name__, task, python, environment.variables,
-                    getattr(rival, "REMARK", ""))]
+    remark, variants = getattr(rival, "REMARK", ""), getattr(rival, "VARIANTS", ())
+    if variants:
+        return [Entrant(f"{rival.NAME} {variant}", rival.VERSION, rival.__name__, {**task, "variant": variant}, python,
+                        environment.variables, remark) for variant in variants]
+    return [Entrant(rival.NAME, rival.VERSION, rival.__name__, task, python, environment.variables, remark)]
 
 
 def plain_entrants(task: Mapping[str, Any], torch: str) -> list[Entrant]:

@@ -17,10 +17,11 @@ class Settings:
 
     seconds: of a window; rounds: windows of each entrant; warm_up: seconds before the first; least: units of work that
     a window and the warm-up have at least. works: W, C or both. pairs: at most so many training pairs. sentences: at
-    most so many test sentences, alone: of those, so many one by one. scale: pairs of the smaller stream. shrink: divide
-    the sizes of the models by this, which makes the figures worthless and the run short. repeats: times of each product
-    of the floor. together: start entrants at once. forms: training with input feeding, without, or both. manners: of
-    prediction, as (sentences in a batch, beam size).
+    most so many test sentences, alone: of those, so many one by one; each greedy and with beams. scale: pairs of the
+    smaller stream. shrink: divide the sizes of the models by this, which makes the figures worthless and the run short.
+    repeats: times of each product of the floor. together: start entrants at once. forms: training with input feeding,
+    without, or both. manners: of prediction, as (sentences in a batch, beam size); least_seconds: of a window there;
+    engines: ours that take part.
     """
 
     peers: tuple[str, ...] = ("plain",)
@@ -30,26 +31,29 @@ class Settings:
     least: int = 5
     rounds: int = 5
     pairs: int | None = None
-    sentences: int = 1000
-    alone: int = 100
+    sentences: tuple[int, int] = (1000, 400)
+    alone: tuple[int, int] = (100, 40)
     scale: int = 200_000
     shrink: int = 1
     repeats: int = 20
     together: bool = False
     forms: tuple[bool, ...] = (True, False)
     manners: tuple[tuple[int, int], ...] = ((64, 1), (64, 5), (1, 1), (1, 5))
+    least_seconds: float = 0.5
+    engines: tuple[str, ...] = ("onnx fp32", "onnx int8", "onnx int8 shortlist", "torch fp32")
 
     def task(self, work: Work) -> dict[str, Any]:
         """What every entrant of a work is told."""
         task = {**work.task(), "seconds": self.seconds, "warm_up": self.warm_up, "least": self.least,
-                "threads": cores(), "repeats": self.repeats}
+                "least_seconds": self.least_seconds, "threads": cores(), "repeats": self.repeats}
         sizes = {name: max(4, task[name] // self.shrink) for name in ("embedding", "encoder", "decoder")}
         return {**task, **sizes}
 
 
 # Tiny sizes and two short rounds: says whether everything works, measures nothing.
-QUICK: dict[str, Any] = {"seconds": 0.05, "warm_up": 0.0, "least": 1, "rounds": 2, "pairs": 96, "sentences": 6,
-                         "alone": 2, "scale": 200, "shrink": 32, "repeats": 1, "together": True}
+QUICK: dict[str, Any] = {"seconds": 0.05, "warm_up": 0.0, "least": 1, "rounds": 2, "pairs": 96,
+                         "sentences": (6, 6), "alone": (2, 2), "least_seconds": 0.0, "scale": 200, "shrink": 32,
+                         "repeats": 1, "together": True}
 
 
 def versions() -> dict[str, str]:

@@ -48,16 +48,20 @@ class Windows:
         self._wait()
         self._begin(amount)
 
-    def serve(self, work: Callable[[], float]) -> None:
-        """Do `work`, which says its amount, once to warm up and then once for each window; never returns."""
+    def serve(self, work: Callable[[], float], *, least: float = 0.0) -> None:
+        """Do `work`, which says its amount, once to warm up and then for each window; never returns.
+
+        least: seconds of a window: what takes a few hundredths of a second is done several times in it.
+        """
         work()
         self._say({"ready": True, **self.facts})
         while True:
             self._wait()
-            started = time.perf_counter()
-            amount = work()
-            self._say({"amount": amount, "seconds": time.perf_counter() - started, "units": 1,
-                       "memory": peak_memory()})
+            started, amount, units, seconds = time.perf_counter(), 0.0, 0, 0.0
+            while not units or seconds < least:
+                amount, units = amount + work(), units + 1
+                seconds = time.perf_counter() - started
+            self._say({"amount": amount, "seconds": seconds, "units": units, "memory": peak_memory()})
 
     def _begin(self, amount: float) -> None:
         self._amount, self._units, self._started = amount, 0, time.perf_counter()

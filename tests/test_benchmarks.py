@@ -265,7 +265,8 @@ def test_rivals_pin_exact_versions_and_say_what_they_can(name: str) -> None:
     assert environment.requirements[0].lower() == f"{rival.NAME}=={rival.VERSION}".lower()
     assert all("==" in requirement for requirement in environment.requirements)
     assert not [line for line in environment.requirements if line.startswith(("torch==", "numpy=="))]
-    assert rival.supports({"kind": "training", "min_frequency": 1, "feeding": False})
+    assert any(rival.supports({"kind": kind, "min_frequency": 1, "feeding": False})
+               for kind in ("training", "prediction"))
     assert not rival.supports({"kind": "unheard of", "min_frequency": 1})
 
 

@@ -1,14 +1,17 @@
-"""JoeyNMT: `python -m joeynmt train` as it is. Its batches are not bucketed by length."""
+"""JoeyNMT: `python -m joeynmt train` as it is, and what `python -m joeynmt test` does with a data set. Its batches are
+not bucketed by length, and its greedy search goes on with answers that have ended."""
 
 from __future__ import annotations
 
 import json
 import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from benchmarks.environments import Environment
+from benchmarks.peers.limits import Limits, lines_of, steps_of
 from benchmarks.peers.updates import Updates
 from benchmarks.windows import task_of, windows_of
 
@@ -31,7 +34,7 @@ def environment() -> Environment:
 
 def supports(task: Mapping[str, Any]) -> bool:
     """Whether it can do this work."""
-    return bool(task["kind"] == "training")
+    return task["kind"] in ("training", "prediction")
 
 
 def options(task: dict[str, Any]) -> dict[str, Any]:
@@ -42,9 +45,11 @@ def options(task: dict[str, Any]) -> dict[str, Any]:
     return {
         "name": "benchmark", "joeynmt_version": VERSION, "model_dir": str(folder / "model"), "use_cuda": False,
         "random_seed": 1,
-        "data": {"train": str(data / "train"), "dev": str(data / "valid"), "dataset_type": "plain",
+        "data": {"train": str(data / "train"), "dev": str(data / "valid"), "test": task.get("test"),
+                 "dataset_type": "plain",
                  "src": {"lang": "source", **symbols}, "trg": {"lang": "target", **symbols}},
-        "testing": {"beam_size": 1},
+        "testing": {"beam_size": task.get("beam", 1), "batch_size": task.get("rows", 64), "batch_type": "sentence",
+                    "beam_alpha": 1.0, "max_output_length": 200, "eval_metrics": []},
         "training": {"optimizer": "adam", "learning_rate": 1e-3, "clip_grad_norm": 5.0, "batch_size": task["batch"],
                      "batch_type": "sentence", "normalization": "tokens", "epochs": 1_000_000, "updates": 1_000_000,
                      "validation_freq": 1_000_000, "logging_freq": 1_000_000, "shuffle": True, "num_workers": 0,
@@ -71,7 +76,66 @@ def train(task: dict[str, Any]) -> None:
     main()
 
 
-KINDS = {"training": train}
+# --- prediction ------------------------------------------------------------------------------------------------------
+
+
+def predict(task: dict[str, Any]) -> None:
+    """`joeynmt test` of the test sentences, each answer as long as its reference, until nobody asks again."""
+    windows = windows_of(task)
+    folder, limits = Path(task["folder"]), steps_of(task)
+    for side in ("source", "target"):
+        text = "".join(f"{line}\n" for line in lines_of(task, side))
+        (folder / f"test.{side}").write_text(text, encoding="utf-8")
+    values = options({**task, "test": str(folder / "test")})
+    make_model(values)
+    started = time.perf_counter()
+    from joeynmt import prediction
+    from joeynmt.config import parse_global_args
+
+    args = parse_global_args(values, rank=0, mode="test")
+    model, _, _, data = prediction.prepare(args, rank=0, mode="test")
+    windows.facts["load"] = time.perf_counter() - started
+    force_lengths(model, limits)
+
+    def work() -> float:
+        _, _, _, found, _, _ = prediction.predict(model=model, data=data, device=args.device, n_gpu=0,
+                                                  args=args.test, autocast=args.autocast)
+        windows.facts["words"] = sum(map(len, found))  # the end is one
+        return float(len(found))
+
+    windows.serve(work, least=task["least_seconds"])
+
+
+def make_model(values: dict[str, Any]) -> None:
+    """A model with random weights, which its `load_checkpoint` then finds, and the vocabularies."""
+    import torch
+    from joeynmt import prediction
+    from joeynmt.config import parse_global_args
+
+    torch.manual_seed(1)
+    args = parse_global_args(json.loads(json.dumps(values)), rank=0, mode="train")
+    args.model_dir.mkdir(parents=True)
+    model, *_ = prediction.prepare(args, rank=0, mode="train")
+    (args.model_dir / "best.ckpt").touch()  # it looks for a file before it reads it
+    prediction.load_checkpoint = lambda path, map_location: {"model_state": model.state_dict()}
+
+
+def force_lengths(model: Any, limits: list[int]) -> None:
+    """End every answer at its own limit, where the program knows one limit for all."""
+    forced, forward = Limits(model.eos_index), model.forward
+
+    def limited(return_type: str, **given: Any) -> Any:
+        found = forward(return_type=return_type, **given)
+        if return_type == "encode":
+            forced.begin(found[0], [limits[number] for number in given["indices"].tolist()])
+        else:
+            forced.apply(found[0], given["encoder_output"])
+        return found
+
+    model.forward = limited
+
+
+KINDS = {"training": train, "prediction": predict}
 
 if __name__ == "__main__":
     given = task_of(sys.argv)

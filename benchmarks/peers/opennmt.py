@@ -97,7 +97,7 @@ def predict(task: dict[str, Any]) -> None:
         windows.facts["words"] = sum(len(one[0].split()) for one in found)
         return float(len(found))
 
-    windows.serve(work)
+    windows.serve(work, least=task["least_seconds"])
 
 
 def inference_engine(task: dict[str, Any], folder: Path, source: Path, longest: int) -> Any:

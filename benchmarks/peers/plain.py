@@ -168,7 +168,7 @@ def predict(task: dict[str, Any]) -> None:
 
     windows.facts["words"] = sum(len(targets[one]) - 1 for one in order)
     with torch.inference_mode():
-        windows.serve(work)
+        windows.serve(work, least=task["least_seconds"])
 
 
 def greedy(model: Any, source: Tensor, lengths: Tensor, limits: list[int], width: int) -> Numbers:

@@ -17,7 +17,9 @@ import numpy as np
 from seqloom.config.sections import DecodingConfig
 from seqloom.data.batching import group_by_budget
 from seqloom.data.lines import MAXIMUM_LINE, TOO_LONG
+from seqloom.data.shortlist import Shortlist
 from seqloom.engines.choice import open_engine
+from seqloom.engines.parallel import spread
 from seqloom.errors import DataError, UsageError
 from seqloom.run import Run, open_run
 from seqloom.sources.text import inputs_of
@@ -40,6 +42,7 @@ class Predictor:
         self.engine = engine
         self.decoding = decoding
         self.run = run
+        self._shortlist: Shortlist | None = None
 
     # --- for people ---
 
@@ -156,17 +159,19 @@ class Predictor:
                        alternatives: int, prefixes: list[str] | None, notice: Notice | None) -> Iterator[Prediction]:
         results: list[Prediction | None] = [None] * len(window)
         readable = self._readable(window, results, notice)
-        items = [item for _, item in readable]
-        for group in group_by_budget(np.asarray([item.length for item in items], np.int64), options.batch_tokens):
-            batch = [items[index] for index in group]
-            positions = np.asarray([readable[index][0] for index in group], np.int64)
-            starts = None
-            if prefixes is not None:
-                starts = [self.head.prefix_ids(prefixes[position], item)
-                          for position, item in zip(positions, batch, strict=True)]
-            found = self.head.answer(self.engine, batch, options, lines=seen + positions, attention=attention,
-                                     prefixes=starts)
-            for position, item, hypotheses in zip(positions, batch, found, strict=True):
+        shortlist = self.shortlist(options)
+        listed = {} if shortlist is None else {"shortlist": shortlist}  # heads without a vocabulary know none
+        lengths = np.asarray([item.length for _, item in readable], np.int64)
+        groups = [[readable[index] for index in group] for group in group_by_budget(lengths, options.batch_tokens)]
+
+        def search(engine: Any, group: list[tuple[int, Item]]) -> Any:
+            starts = None if prefixes is None else [self.head.prefix_ids(prefixes[number], item)
+                                                    for number, item in group]
+            return self.head.answer(engine, [item for _, item in group], options, attention=attention, prefixes=starts,
+                                    lines=seen + np.asarray([number for number, _ in group]), **listed)
+
+        for group, found in zip(groups, spread(self.engine, groups, search), strict=True):
+            for (position, item), hypotheses in zip(group, found, strict=True):
                 record = window[position]
                 assert isinstance(record, Record)
                 tokens = self.source.memory_tokens(item, record)
@@ -179,6 +184,17 @@ class Predictor:
                         self.engine, item, hypotheses[0], alternatives))
                 results[position] = replace(best, n_best=answers) if options.n_best > 1 else best
         yield from (result for result in results if result is not None)
+
+    def shortlist(self, options: DecodingConfig) -> Shortlist | None:
+        """The run's vocabulary shortlist where the options ask for it. Raises RunFolderError where there is none."""
+        if not options.shortlist:
+            return None
+        if self._shortlist is None:
+            if self.run is None:
+                raise UsageError("a shortlist belongs to a run folder, and this model is in none",
+                                 fix="predict without a shortlist")
+            self._shortlist = Shortlist.load(self.run.folder, self.source.size, self.head.size)
+        return self._shortlist
 
     def _score_window(self, window: list[Record | BadRecord], attention: bool, candidates: int,
                       notice: Notice | None) -> Iterator[Prediction]:

@@ -210,8 +210,12 @@ class Engine(Protocol[State]):
         """CPU threads that it computes with."""
         ...
 
-    def begin(self, source: Padded | int) -> State:
-        """Encode; one hypothesis (K = 1) per sentence. An int is a number of sentences, for heads without source."""
+    def begin(self, source: Padded | int, shortlist: Ints | None = None) -> State:
+        """Encode; one hypothesis (K = 1) per sentence. An int is a number of sentences, for heads without source.
+
+        shortlist: [B L] the only ids that each sentence's answers are made of, -1 after them: their probabilities sum
+        to one, all others are impossible. Ids stay those of the full vocabulary.
+        """
         ...
 
     def step(self, state: State, tokens: Ints, parents: Ints, candidates: int | None, *,

@@ -87,7 +87,7 @@ def test_graphs_that_the_runtime_cannot_open_are_refused(run: Path, content: byt
     """Of a newer format, say: whole by its checksum, and still not to be read."""
     path = run / FOLDER / MANIFEST
     manifest = json.loads(path.read_text())
-    entry = manifest["models"]["fp32"]["step"]
+    entry = manifest["models"]["fp32"]["best"]
     (run / FOLDER / entry["file"]).write_bytes(content)
     entry |= {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
     path.write_text(json.dumps(manifest))

@@ -192,7 +192,7 @@ DAMAGE: list[tuple[str, Callable[[Path], Any], str]] = [
     ("gone", lambda folder: (folder / FOLDER / "step.onnx").unlink(), r"step\.onnx: the file is missing"),
     ("no JSON", lambda folder: (folder / FOLDER / MANIFEST).write_text("{"), r"manifest\.json: not readable as JSON"),
     ("other version", lambda folder: change_manifest(folder, lambda made: made.update(format_version=99)),
-     r"manifest\.json: format_version is 99, this seqloom reads 1"),
+     r"manifest\.json: format_version is 99, this seqloom reads 2"),
     ("other run", lambda folder: change_manifest(folder, lambda made: made["symbols"].update(target=5)),
      r"manifest\.json: exported for .* but the tokenizers have"),
     ("no entry", lambda folder: change_manifest(folder, lambda made: made["models"]["fp32"].pop("step")),
@@ -246,6 +246,7 @@ def test_an_export_predicts_evaluates_and_explains_without_torch(run: Path, tmp_
 def test_an_int8_export_alone_is_used_by_itself(run: Path, tmp_path: Path) -> None:
     out = export_run(run, tmp_path / "out", int8=True, check=False).folder
     assert sorted(path.name for path in (out / FOLDER).iterdir()) == [
-        "encoder.int8.onnx", MANIFEST, "step.int8.onnx"]
+        "best.int8.onnx", "encoder.int8.onnx", "greedy.int8.onnx", "listed.int8.onnx", MANIFEST, "step.int8.onnx",
+        "weights.int8.safetensors"]
     assert load_predictor(out).engine.name == "onnx int8"
     assert load_predictor(out, engine="onnx").engine.name == "onnx int8"

@@ -1,8 +1,9 @@
 """The folder onnx/ of a run: which files it has, and whether they are what was exported. NumPy-free and quick.
 
-manifest.json   format_version, the weights' checksum, sizes of both sides, and for each precision its two files
-encoder.onnx    step.onnx          fp32
-encoder.int8.onnx    step.int8.onnx
+manifest.json   format_version, the weights' checksum, sizes of both sides, and for each precision its files
+encoder.onnx, best.onnx, step.onnx, greedy.onnx, listed.onnx   fp32 graphs (see export/graphs.py)
+weights.safetensors                                            the arrays that they share
+encoder.int8.onnx … weights.int8.safetensors                   int8
 """
 
 from __future__ import annotations
@@ -17,18 +18,21 @@ from seqloom.run import WEIGHTS, Run
 
 FOLDER = "onnx"
 MANIFEST = "manifest.json"
-ARTIFACT_VERSION = 1
+ARTIFACT_VERSION = 2
 PRECISIONS = ("fp32", "int8")
-GRAPHS = ("encoder", "step")
 SIZE_LIMIT = 2**31  # bytes; a model of ONNX cannot be larger
 EXPORT_AGAIN = "make it again: seqloom export {folder}"
 
 
 class Models(NamedTuple):
-    """Both graphs of a model, serialised."""
+    """The graphs of a model, serialised, and the arrays that they share; b"" for a graph that the model has not."""
 
     encoder: bytes
+    best: bytes
     step: bytes
+    greedy: bytes
+    listed: bytes
+    weights: bytes
 
 
 def checksum(content: bytes) -> str:
@@ -42,8 +46,9 @@ def sizes_of(run: Run) -> dict[str, int]:
 
 
 def file_name(graph: str, precision: str) -> str:
-    """encoder.onnx, step.int8.onnx."""
-    return f"{graph}.onnx" if precision == "fp32" else f"{graph}.{precision}.onnx"
+    """encoder.onnx, step.int8.onnx, weights.safetensors."""
+    suffix = "safetensors" if graph == "weights" else "onnx"
+    return f"{graph}.{suffix}" if precision == "fp32" else f"{graph}.{precision}.{suffix}"
 
 
 def write_models(folder: Path, models: dict[str, Models], description: dict[str, Any]) -> None:
@@ -53,7 +58,10 @@ def write_models(folder: Path, models: dict[str, Models], description: dict[str,
     files: dict[str, Any] = {}
     for precision, pair in models.items():
         files[precision] = {}
-        for graph, content in zip(GRAPHS, pair, strict=True):
+        for graph, content in pair._asdict().items():
+            if not content:
+                files[precision][graph] = None
+                continue
             name = file_name(graph, precision)
             with atomic_file(target / name, "wb") as file:
                 file.write(content)
@@ -99,14 +107,16 @@ def exported_precisions(manifest: dict[str, Any]) -> list[str]:
 
 
 def read_models(run: Run, manifest: dict[str, Any], precision: str) -> Models:
-    """Both graphs, checked against the manifest before anything reads them. Raises RunFolderError."""
-    return Models(*(_read_checked(run, manifest["models"][precision], graph) for graph in GRAPHS))
+    """The graphs, checked against the manifest before anything reads them. Raises RunFolderError."""
+    return Models(*(_read_checked(run, manifest["models"][precision], graph) for graph in Models._fields))
 
 
 def _read_checked(run: Run, files: dict[str, Any], graph: str) -> bytes:
     again = EXPORT_AGAIN.format(folder=run.folder)
     try:
         entry = files[graph]
+        if entry is None:
+            return b""
         name, size, expected = str(entry["file"]), int(entry["bytes"]), str(entry["sha256"])
     except (KeyError, TypeError, ValueError):
         raise RunFolderError(f"says nothing usable about {graph}", where=str(run.folder / FOLDER / MANIFEST),

@@ -49,9 +49,11 @@ class EnsembleEngine:
         """Members take turns: as many as the one with most."""
         return max(engine.threads for engine in self.engines)
 
-    def begin(self, source: Padded | int) -> tuple[Any, ...]:
+    def begin(self, source: Padded | int, shortlist: Ints | None = None) -> tuple[Any, ...]:
         """Every member's first state."""
-        return tuple(engine.begin(source) for engine in self.engines)
+        if shortlist is None:
+            return tuple(engine.begin(source) for engine in self.engines)
+        return tuple(engine.begin(source, shortlist) for engine in self.engines)
 
     def step(self, state: tuple[Any, ...], tokens: Ints, parents: Ints, candidates: int | None, *,
              wanted: Ints | None = None, weights: bool = False) -> tuple[Step, tuple[Any, ...]]:

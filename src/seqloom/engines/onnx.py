@@ -7,10 +7,26 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from seqloom.engines.graphs import Graphs, as_value, whole
 from seqloom.errors import UsageError
 from seqloom.types import END, Floats, Ints, Padded, Step
 
 MEMORY, STATE, NEXT = "memory.", "state.", "next."
+# The rows of a shortlist: at least so many, because products of few columns are cut in another way and would round
+# otherwise; and lists of a multiple of so many, because sums over others are put together differently.
+FEWEST_ROWS, LIST_STEP = 256, 64
+
+
+class Listed(NamedTuple):
+    """A batch's part of the output layer.
+
+    values: what the graph takes beside the places; ids: [B L] the symbols of each sentence's list, ascending, -1 after
+    them; places: [B L] where they stand among the rows.
+    """
+
+    values: dict[str, Any]
+    ids: Ints
+    places: Ints
 
 
 class OnnxState(NamedTuple):
@@ -18,7 +34,7 @@ class OnnxState(NamedTuple):
 
     positions: of the memory, without one that was added; memory: one row per sentence; decoder: one row per
     hypothesis; width: hypotheses of one sentence there; first: [B] the sentence's number there, so that `keep` need
-    not copy the state.
+    not copy the state; listed: the shortlist, where there is one.
     """
 
     positions: int
@@ -26,6 +42,7 @@ class OnnxState(NamedTuple):
     decoder: dict[str, Any]
     width: int
     first: Ints
+    listed: Listed | None = None
 
 
 class EncodedSource(NamedTuple):
@@ -52,83 +69,68 @@ def choose_threads(threads: int | None) -> int:
 
 
 class OnnxEngine:
-    """`types.Engine` over an encoder graph and a step graph (see export/graphs.py).
+    """`types.Engine` over the graphs of export/graphs.py, as bytes.
 
-    encoder, step: the models as bytes; threads: for each operation, all cores when not given.
+    threads: for each operation, all cores when not given.
     """
 
     end = END
 
-    def __init__(self, encoder: bytes, step: bytes, *, threads: int | None = None, name: str = "onnx fp32") -> None:
+    def __init__(self, encoder: bytes, best: bytes, step: bytes, greedy: bytes, listed: bytes, weights: bytes, *,
+                 threads: int | None = None, name: str = "onnx fp32") -> None:
         self.name = name
         self.threads = choose_threads(threads)
-        self._encoder = self._session(encoder)
-        self._step = self._session(step)
-        self._source_names = [port.name for port in self._encoder.get_inputs()]
-        outputs = [port.name for port in self._encoder.get_outputs()]
+        graphs = Graphs({"encoder": encoder, "best": best, "step": step, "greedy": greedy, "listed": listed}, weights,
+                        self.threads)
+        self._use(graphs)
+
+    def _use(self, graphs: Graphs) -> None:
+        self._graphs = graphs
+        self._single: OnnxEngine | None = None
+        encoding, stepping = self._graphs.session("encoder"), self._graphs.session("best")
+        self._source_names = [port.name for port in encoding.get_inputs()]
+        outputs = [port.name for port in encoding.get_outputs()]
         self._memory_names = [name for name in outputs if name.startswith(MEMORY)]
         self._state_names = [name for name in outputs if name.startswith(STATE)]
         self._states_name = "states" if "states" in outputs else f"{MEMORY}values"
         self._next_names = [NEXT + name.removeprefix(STATE) for name in self._state_names]
-        self._has_weights = "weights" in [port.name for port in self._step.get_outputs()]
+        self._has_weights = "weights" in [port.name for port in stepping.get_outputs()]
 
-    def _session(self, model: bytes) -> Any:
-        import onnxruntime
+    def one_thread(self) -> OnnxEngine:
+        """The same model with one thread for each operation, to run beside others: see engines.parallel."""
+        if self.threads == 1:
+            return self
+        if self._single is None:
+            single = OnnxEngine.__new__(OnnxEngine)
+            single.name, single.threads = self.name, 1
+            single._use(self._graphs.with_threads(1))
+            self._single = single
+        return self._single
 
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = self.threads
-        options.inter_op_num_threads = 1
-        options.log_severity_level = 3
-        return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    # --- encoding ---
 
-    def _encode(self, source: Padded, names: list[str]) -> list[Any]:
+    def _feeds(self, source: Padded) -> dict[str, Any]:
         given = {**source.fields, "lengths": source.lengths}
         # An even number of positions: the runtime sums an odd last one, or three, in another order than it would with
         # padding behind it, and answers would depend on their neighbours in the last bit.
         if _positions(source) % 2:
             for name in ["features"] if "features" in given else [name for name in ("main", "copy") if name in given]:
                 given[name] = np.pad(given[name], ((0, 0), (0, 1)))
-        feeds = {name: _value(_whole(given[name])) for name in self._source_names}
-        found: list[Any] = self._encoder.run_with_ort_values(names, feeds)
+        return {name: as_value(whole(given[name])) for name in self._source_names}
+
+    def _encode(self, source: Padded, names: list[str]) -> list[Any]:
+        found: list[Any] = self._graphs.run("encoder", names, self._feeds(source))
         return found
 
-    def begin(self, source: Padded | int) -> OnnxState:
-        """See types.Engine."""
+    def begin(self, source: Padded | int, shortlist: Ints | None = None) -> OnnxState:
+        """See types.Engine. Raises UsageError for a shortlist where the model copies symbols of the source."""
         assert isinstance(source, Padded)
+        listed = None if shortlist is None else self._listed(shortlist)
         found = self._encode(source, self._memory_names + self._state_names)
         count = len(self._memory_names)
         memory = dict(zip(self._memory_names, found[:count], strict=True))
         decoder = dict(zip(self._state_names, found[count:], strict=True))
-        return OnnxState(_positions(source), memory, decoder, 1, np.arange(source.size))
-
-    def step(self, state: OnnxState, tokens: Ints, parents: Ints, candidates: int | None, *,
-             wanted: Ints | None = None, weights: bool = False) -> tuple[Step, OnnxState]:
-        """See types.Engine."""
-        B, K = tokens.shape
-        rows = (state.first[:, None] * state.width + parents).reshape(-1)
-        asked = np.zeros((B * K, 0), np.int64) if wanted is None else wanted.reshape(B * K, -1)
-        feeds = {"tokens": _value(_whole(tokens)), "rows": _value(_whole(rows)), "wanted": _value(_whole(asked)),
-                 "candidates": _value(np.asarray([1 if candidates is None else candidates], np.int64)),
-                 **state.memory, **state.decoder}
-        names = ["dense"] if candidates is None else ["scores", "best"]
-        if wanted is not None:
-            names.append("wanted_scores")
-        if weights and self._has_weights:
-            names.append("weights")
-        found = self._step.run_with_ort_values([*names, *self._next_names], feeds)
-        given = {name: value.numpy() for name, value in zip(names, found, strict=False)}
-        decoder = dict(zip(self._state_names, found[len(names):], strict=True))
-        after = OnnxState(state.positions, state.memory, decoder, K, np.arange(B))
-        scores = given["dense"] if candidates is None else given["scores"]
-        best = None if candidates is None else given["best"].reshape(B, K, -1)
-        picked = None if wanted is None else given["wanted_scores"].reshape(B, K, -1)
-        shown = given["weights"][:, :, : state.positions] if "weights" in given else None
-        return Step(scores.reshape(B, K, -1), best, picked, shown), after
-
-    def keep(self, state: OnnxState, sentences: Ints) -> OnnxState:
-        """See types.Engine."""
-        memory = {name: _value(np.take(value.numpy(), sentences, axis=0)) for name, value in state.memory.items()}
-        return state._replace(memory=memory, first=state.first[sentences])
+        return OnnxState(_positions(source), memory, decoder, 1, np.arange(source.size), listed)
 
     def encode(self, source: Padded) -> EncodedSource:
         """The encoder's summary and states as NumPy."""
@@ -137,6 +139,96 @@ class OnnxEngine:
         states = states[:, : _positions(source)]
         return EncodedSource(summary, states, np.arange(states.shape[1]) < lengths[:, None])
 
+    # --- stepping ---
+
+    def step(self, state: OnnxState, tokens: Ints, parents: Ints, candidates: int | None, *,
+             wanted: Ints | None = None, weights: bool = False) -> tuple[Step, OnnxState]:
+        """See types.Engine."""
+        B, K = tokens.shape
+        rows = (state.first[:, None] * state.width + parents).reshape(-1)
+        feeds = {"tokens": as_value(whole(tokens)), "rows": as_value(whole(rows)),
+                 "candidates": as_value(np.asarray([candidates or 1], np.int64)), **state.memory, **state.decoder}
+        dense = candidates is None or wanted is not None
+        graph = "listed" if state.listed is not None else "step" if dense else "best"
+        names = ["scores", "best"] if candidates is not None else []
+        if graph == "step":
+            asked = np.zeros((B * K, 0), np.int64) if wanted is None else wanted.reshape(B * K, -1)
+            feeds["wanted"] = as_value(whole(asked))
+            names += ["wanted_scores"] if wanted is not None else ["dense"]
+        elif state.listed is not None:
+            feeds |= state.listed.values
+            feeds["places"] = as_value(np.repeat(state.listed.places, K, axis=0))
+            names += ["dense"] if dense else []
+        names += ["weights"] if weights and self._has_weights else []
+        values = self._graphs.run(graph, [*names, *self._next_names], feeds)
+        given = {name: value.numpy() for name, value in zip(names, values, strict=False)}
+        decoder = dict(zip(self._state_names, values[len(names):], strict=True))
+        after = OnnxState(state.positions, state.memory, decoder, K, np.arange(B), state.listed)
+        scores, best, asked_for = self._found(state, given, (B, K), wanted, candidates)
+        shown = given["weights"][:, :, : state.positions] if "weights" in given else None
+        return Step(scores, best, asked_for, shown), after
+
+    def _found(self, state: OnnxState, given: dict[str, Any], shape: tuple[int, int], wanted: Ints | None,
+               candidates: int | None) -> tuple[Floats, Ints | None, Floats | None]:
+        """Scores, ids and wanted scores, as a Step has them; under a shortlist places become ids."""
+        if state.listed is not None:
+            size = self._graphs.symbols
+            found = _from_places(state.listed.ids, given, shape, wanted, candidates, size)
+            return found
+        scores = given["scores" if candidates is not None else "dense"].reshape(*shape, -1)
+        best = None if candidates is None else given["best"].reshape(*shape, -1)
+        return scores, best, None if wanted is None else given["wanted_scores"].reshape(*shape, -1)
+
+    def keep(self, state: OnnxState, sentences: Ints) -> OnnxState:
+        """See types.Engine."""
+        memory = {name: as_value(np.take(value.numpy(), sentences, axis=0)) for name, value in state.memory.items()}
+        listed = state.listed
+        if listed is not None:
+            listed = Listed(listed.values, listed.ids[sentences], listed.places[sentences])
+        return state._replace(memory=memory, first=state.first[sentences], listed=listed)
+
+    # --- a vocabulary shortlist ---
+
+    def _listed(self, shortlist: Ints) -> Listed:
+        """The rows of the output layer that a batch needs, once for all of its steps."""
+        if not self._graphs.has("listed"):
+            raise UsageError(f"the engine '{self.name}' copies symbols of the source, which no shortlist knows",
+                             fix="predict without a shortlist")
+        ids = np.sort(np.where(shortlist < 0, np.iinfo(np.int64).max, shortlist), axis=1)
+        width = -(-ids.shape[1] // LIST_STEP) * LIST_STEP
+        ids = np.pad(ids, ((0, 0), (0, width - ids.shape[1])), constant_values=np.iinfo(np.int64).max)
+        real = ids < np.iinfo(np.int64).max
+        union = np.unique(ids[real])
+        # The last row is impossible: places that no symbol has taken point there.
+        rows = np.concatenate([union, np.full(max(FEWEST_ROWS - len(union), 1), union[-1])])
+        places = np.where(real, np.searchsorted(union, np.where(real, ids, union[0])), len(rows) - 1).astype(np.int32)
+        weights = self._graphs.output_layer()
+        bias = weights["output_bias"][rows]
+        bias[len(union):] = -np.inf
+        values = {"output_bias": as_value(bias)}
+        if "output_scales" in weights:
+            values["output_rows"] = as_value(np.take(weights["output_rows"], rows, axis=1))
+            values["output_scales"] = as_value(weights["output_scales"][rows])
+        else:
+            values["output_rows"] = as_value(weights["output_rows"][rows])
+        return Listed(values, np.where(real, ids, -1), places)
+
+    # --- a whole search ---
+
+    def greedy(self, source: Padded, limits: Ints, banned: Ints) -> tuple[Ints, Floats] | None:
+        """A whole greedy search: ids and log-probabilities [B T], each sentence's up to its end symbol or its limit.
+
+        banned: [N] ids that are never chosen. What follows an answer's end is of no meaning. None where the model
+        copies symbols of the source: then the steps are to be made one by one.
+        """
+        if not self._graphs.has("greedy"):
+            return None
+        mask = np.zeros(self._graphs.symbols, np.float32)
+        mask[banned] = -np.inf
+        feeds = {**self._feeds(source), "limits": as_value(whole(limits)), "mask": as_value(mask)}
+        tokens, scores = self._graphs.run("greedy", ["tokens", "scores"], feeds)
+        return tokens.numpy().T, scores.numpy().T
+
 
 def _positions(source: Padded) -> int:
     """Positions of the memory: the source's, then those of features that are encoded apart."""
@@ -144,12 +236,20 @@ def _positions(source: Padded) -> int:
     return int(source.main.shape[1]) + (0 if features is None else int(features.shape[1]))
 
 
-def _whole(array: Any) -> Ints:
-    return np.ascontiguousarray(array, dtype=np.int64)
-
-
-def _value(array: Any) -> Any:
-    """An array as a value of the runtime, which keeps the array alive and does not copy it."""
-    import onnxruntime
-
-    return onnxruntime.OrtValue.ortvalue_from_numpy(array)
+def _from_places(ids: Ints, given: dict[str, Any], shape: tuple[int, int], wanted: Ints | None,
+                 candidates: int | None, symbols: int) -> tuple[Floats, Ints | None, Floats | None]:
+    """What a graph found in each sentence's list of ids [B L], as a Step has it: other symbols are impossible."""
+    B, K = shape
+    every: Floats | None = None
+    if "dense" in given:
+        every = np.full((B, K, symbols + 1), -np.inf, np.float32)
+        at = np.broadcast_to(np.where(ids < 0, symbols, ids)[:, None], (B, K, ids.shape[1]))
+        np.put_along_axis(every, at, given["dense"].reshape(B, K, -1), axis=2)
+        every[:, :, symbols] = -np.inf
+    asked = None if wanted is None or every is None else np.take_along_axis(every, wanted, axis=2)
+    if candidates is None:
+        assert every is not None
+        return every[:, :, :symbols], None, asked
+    places = given["best"].reshape(B, K, -1)
+    found = np.take_along_axis(np.broadcast_to(ids[:, None], (B, K, ids.shape[1])), places, axis=2)
+    return given["scores"].reshape(B, K, -1), np.maximum(found, 0), asked

@@ -21,10 +21,13 @@ FEW_ROWS = 5
 
 
 class TorchState(NamedTuple):
-    """Memory once per sentence, decoder state once per hypothesis."""
+    """Memory once per sentence, decoder state once per hypothesis; allowed: [B 1 V] ids of a shortlist, where there is
+    one.
+    """
 
     memory: Memory
     decoder: DecoderState
+    allowed: Tensor | None = None
 
 
 class EncodedSource(NamedTuple):
@@ -81,14 +84,24 @@ class TorchEngine:
         return torch.get_num_threads()
 
     @torch.inference_mode()
-    def begin(self, source: Padded | int) -> TorchState:
-        """See types.Engine."""
+    def begin(self, source: Padded | int, shortlist: Ints | None = None) -> TorchState:
+        """See types.Engine. Raises UsageError for a shortlist where the model copies symbols of the source."""
         assert isinstance(source, Padded)
+        if shortlist is not None and "copy" in source.fields:
+            raise UsageError(f"the engine '{self.name}' copies symbols of the source, which no shortlist knows",
+                             fix="predict without a shortlist")
         self.model.eval()
         with self._products(source.main.size):
             encoded = self.model.encode(to_tensors(source, self.device))
             memory, decoder = self.model.head.begin(encoded)  # type: ignore[operator]
-        return TorchState(memory, decoder)
+        if shortlist is None:
+            return TorchState(memory, decoder)
+        listed = self._ids(shortlist)
+        symbols = self.model.head.symbols
+        assert isinstance(symbols, int)
+        allowed = torch.zeros(len(listed), symbols + 1, dtype=torch.bool, device=self.device)
+        allowed.scatter_(1, torch.where(listed < 0, symbols, listed), True)
+        return TorchState(memory, decoder, allowed[:, None, :symbols])
 
     @torch.inference_mode()
     def step(self, state: TorchState, tokens: Ints, parents: Ints, candidates: int | None, *,
@@ -100,6 +113,8 @@ class TorchEngine:
         with self._products(tokens.size):
             log_probabilities, attention, decoder = self.model.head.step(  # type: ignore[operator]
                 state.memory, decoder, self._ids(tokens))
+        if state.allowed is not None:
+            log_probabilities = log_probabilities.masked_fill(~state.allowed, -torch.inf).log_softmax(2)
         picked = None
         if wanted is not None:
             picked = _array(log_probabilities.gather(2, self._ids(wanted)))
@@ -109,13 +124,14 @@ class TorchEngine:
         else:
             scores, best_ids = _best(log_probabilities, candidates)
         shown = _array(attention) if weights and attention is not None else None
-        return Step(scores, best_ids, picked, shown), TorchState(state.memory, decoder)
+        return Step(scores, best_ids, picked, shown), TorchState(state.memory, decoder, state.allowed)
 
     @torch.inference_mode()
     def keep(self, state: TorchState, sentences: Ints) -> TorchState:
         """See types.Engine."""
         rows = self._ids(sentences)
-        return TorchState(state.memory.keep(rows), state.decoder.keep(rows))
+        allowed = None if state.allowed is None else state.allowed[rows]
+        return TorchState(state.memory.keep(rows), state.decoder.keep(rows), allowed)
 
     @torch.inference_mode()
     def encode(self, source: Padded) -> EncodedSource:

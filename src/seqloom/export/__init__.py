@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
 from seqloom._version import __version__
 from seqloom.config.sections import Config, CorpusConfig
-from seqloom.engines.artifacts import FOLDER, Models, checksum, sizes_of, weights_checksum, write_models
-from seqloom.errors import SeqloomError, UsageError
+from seqloom.data.files import read_records
+from seqloom.data.shortlist import FILE, Shortlist, learn
+from seqloom.engines.artifacts import FOLDER, Models, checksum, file_name, sizes_of, weights_checksum, write_models
+from seqloom.errors import DataError, SeqloomError, UsageError
 from seqloom.export.cells import EXPORTED_CELLS
-from seqloom.export.graphs import encoder_graph, step_graph
+from seqloom.export.graphs import Builder
 from seqloom.export.parity import Parity, check_parity
 from seqloom.export.scores import EXPORTED_SCORES
 from seqloom.export.weights import Weights
 from seqloom.run import CARD, WEIGHTS, Run, new_run_folder, open_run, write_description
+from seqloom.types import Ints, Record
 
 Say = Callable[[str], None]
 
@@ -30,13 +33,15 @@ class Export(NamedTuple):
 
 
 def export_run(folder: str | Path, out: str | Path | None = None, *, int8: bool = False, overwrite: bool = False,
-               data: Sequence[CorpusConfig] | None = None, check: bool = True, limit: int = 500,
-               say: Say | None = None) -> Export:
+               data: Sequence[CorpusConfig] | None = None, shortlist: Sequence[CorpusConfig] | None = None,
+               check: bool = True, limit: int = 500, say: Say | None = None) -> Export:
     """Export a run, and compare the export with torch (where it is installed) on real inputs.
 
     out:   a new folder that predicts without model.safetensors; into the run itself when not given.
     int8:  whole numbers, a quarter of the size; beside fp32 in the run itself, instead of it in a new folder.
     data:  files to compare on; the run's validation data, else its training data, when not given.
+    shortlist: learn a vocabulary shortlist from these pairs, the training data best of all, and store it beside the
+           graphs (see data.shortlist); without, the one that the run has goes along.
     limit: at most this many inputs are compared.
 
     Raises UsageError for what cannot be exported, RunFolderError for a broken run, and SeqloomError when the export
@@ -44,12 +49,15 @@ def export_run(folder: str | Path, out: str | Path | None = None, *, int8: bool 
     """
     run = open_run(folder)
     tell = say or (lambda line: None)
+    lists = None if shortlist is None else learn_shortlist(run, shortlist, tell)
     models = {precision: build_models(run, int8=precision == "int8")
               for precision in (("fp32", "int8") if int8 and out is None else ("int8",) if int8 else ("fp32",))}
     description = {"seqloom": __version__, "symbols": sizes_of(run), "weights_sha256": weights_checksum(run.folder)}
     if out is None:
         before = run.folder / FOLDER
         write_models(run.folder, models, description)
+        if lists is not None:
+            lists.save(run.folder)
         exported = run
         try:
             parity = check_parity(run, exported, list(models), data, limit, tell) if check else []
@@ -62,6 +70,10 @@ def export_run(folder: str | Path, out: str | Path | None = None, *, int8: bool 
         raise UsageError(f"{out} is the run itself", fix="give another folder, or none to export into the run")
     with new_run_folder(out, None, overwrite=overwrite) as path:
         write_description(path, run.config, run.source, run.head)
+        if lists is None and (run.folder / FILE).is_file():
+            lists = load_shortlist(run)
+        if lists is not None:
+            lists.save(path)
         write_models(path, models, description)
         parity = check_parity(run, replace(run, folder=path), list(models), data, limit, tell) if check else []
         _write_card(run.folder / CARD, path / CARD, models, parity)
@@ -70,15 +82,43 @@ def export_run(folder: str | Path, out: str | Path | None = None, *, int8: bool 
 
 
 def build_models(run: Run, *, int8: bool = False) -> Models:
-    """Both graphs of a run's model. Raises UsageError for a part that has no builder."""
+    """The graphs of a run's model. Raises UsageError for a part that has no builder."""
     check_exportable(run.config)
     weights = Weights(run.weights(), run.config, str(run.folder / WEIGHTS))
     symbols = int(run.head.size)
     metadata = {"seqloom": __version__, "precision": "int8" if int8 else "fp32"}
-    encoder = encoder_graph(run.config, weights, symbols, int8=int8)
-    step = step_graph(run.config, weights, symbols, int8=int8)
+    builder = Builder(run.config, weights, symbols, int8=int8)
+    models = Models(**builder.serialised(metadata, file_name("weights", metadata["precision"])))
     weights.check_all_taken()
-    return Models(encoder.serialised(metadata), step.serialised(metadata))
+    return models
+
+
+def learn_shortlist(run: Run, corpora: Sequence[CorpusConfig], say: Say) -> Shortlist:
+    """A vocabulary shortlist from pairs. Raises UsageError for models that cannot use one, DataError without pairs."""
+    if run.config.decoder.copy_source:
+        raise UsageError("this model copies symbols of its source, which no shortlist knows",
+                         fix="export without a shortlist")
+
+    def pairs() -> Iterator[tuple[Ints, Ints]]:
+        roles = [*run.source.roles, "target"]
+        columns = {**run.source.columns, **(run.config.data.columns or {})}
+        for record in read_records(corpora, columns, roles):
+            try:
+                if isinstance(record, Record):
+                    yield (run.source.read(record).fields["main"],
+                           run.head.read_text(record.text("target"), None).fields["main"][1:-1])
+            except DataError:
+                continue  # the doctor tells of such lines; here they teach nothing
+
+    found = learn(pairs(), run.source.size, run.head.size)
+    say(f"shortlist: {len(found.common)} symbols for every input, {len(found.ids) / max(len(found.starts) - 1, 1):.1f} "
+        f"for each source symbol on average, of {found.target_size}")
+    return found
+
+
+def load_shortlist(run: Run) -> Shortlist:
+    """The shortlist of a run. Raises RunFolderError."""
+    return Shortlist.load(run.folder, run.source.size, run.head.size)
 
 
 def check_exportable(config: Config) -> None:
@@ -94,17 +134,17 @@ def check_exportable(config: Config) -> None:
 
 def _tell_sizes(folder: Path, models: dict[str, Models], tell: Say) -> None:
     for precision, pair in models.items():
-        tell(f"exported {precision}: {(len(pair.encoder) + len(pair.step)) / 1e6:.1f} MB in {folder / FOLDER}")
+        tell(f"exported {precision}: {sum(map(len, pair)) / 1e6:.1f} MB in {folder / FOLDER}")
 
 
 def _write_card(old: Path, new: Path, models: dict[str, Models], parity: list[Parity]) -> None:
     """The run's model card with a section on the export."""
     text = old.read_text(encoding="utf-8") if old.is_file() else "# A sequence model\n"
-    rows = [f"| {precision} | {(len(pair.encoder) + len(pair.step)) / 1e6:.1f} MB | {checksum(pair.encoder)[:12]} | "
-            f"{checksum(pair.step)[:12]} |" for precision, pair in models.items()]
+    rows = [f"| {precision} | {sum(map(len, pair)) / 1e6:.1f} MB | {checksum(pair.encoder)[:12]} | "
+            f"{checksum(pair.weights)[:12]} |" for precision, pair in models.items()]
     checks = [f"- {line}" for one in parity for line in one.lines()] or ["- The export was not checked."]
     new.write_text("\n".join([
         text.rstrip(), "", "## Export", "",
         f"This folder holds ONNX graphs only (seqloom {__version__}): it predicts without torch, and cannot be trained "
-        "further.", "", "| precision | size | encoder (SHA-256) | step (SHA-256) |", "|---|---|---|---|", *rows, "",
+        "further.", "", "| precision | size | encoder (SHA-256) | weights (SHA-256) |", "|---|---|---|---|", *rows, "",
         *checks, ""]), encoding="utf-8")

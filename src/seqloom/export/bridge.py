@@ -36,7 +36,7 @@ def affine(graph: Graph, memory: Encoded, config: Config, weights: Weights) -> B
         known: dict[str, str] = {}
         for state in _aligned(states, config.decoder.layers):
             if state not in known:
-                known[state] = graph.op("Tanh", linear(graph, state, matrix, bias))
+                known[state] = graph.bound(graph.op("Tanh", linear(graph, state, matrix, bias)))
         return [known[state] for state in _aligned(states, config.decoder.layers)]
 
     return transformed(memory.hidden, "hidden"), transformed(_cell_source(memory, config), "cell")

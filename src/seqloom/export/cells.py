@@ -41,20 +41,22 @@ class CellStep(NamedTuple):
 
 class ExportedCell(NamedTuple):
     """operation: of ONNX, over whole sequences; gates: our gates in its order; attributes: further ones of it;
-    step: one step from inputs [R I] and state; advance: the same from inputs that `project` made gates of [R G·H].
+    step: one step from parts of the input, side by side [R I], and state; advance: the same from inputs that `project`
+    made gates of [R G·H]; bounded: hidden states lie between −1 and 1 where the first one does.
     """
 
     operation: str
     gates: tuple[int, ...]
     attributes: dict[str, Any]
-    step: Callable[[Graph, str, CellStep, CellWeights], CellStep]
+    step: Callable[[Graph, list[str], CellStep, CellWeights], CellStep]
     advance: Callable[[Graph, str, CellStep, CellWeights], CellStep]
     has_cell_state: bool = False
+    bounded: bool = True
 
 
-def _together(graph: Graph, inputs: str, state: CellStep, weights: CellWeights) -> str:
+def _together(graph: Graph, inputs: list[str], state: CellStep, weights: CellWeights) -> str:
     """All gates [R G·H]: both products are one, over input and state side by side."""
-    return linear(graph, graph.join(inputs, state.hidden, axis=1), np.hstack([weights.inputs, weights.hidden]),
+    return linear(graph, [*inputs, state.hidden], np.hstack([weights.inputs, weights.hidden]),
                   weights.bias_input + weights.bias_hidden)
 
 
@@ -68,10 +70,10 @@ def _lstm(graph: Graph, gates: str, state: CellStep) -> CellStep:
     i, f, g, o = graph.node("Split", gates, outputs=4, axis=1, num_outputs=4)
     kept = graph.op("Mul", graph.op("Sigmoid", f), state.cell)
     cell = graph.op("Add", kept, graph.op("Mul", graph.op("Sigmoid", i), graph.op("Tanh", g)))
-    return CellStep(graph.op("Mul", graph.op("Sigmoid", o), graph.op("Tanh", cell)), cell)
+    return CellStep(graph.bound(graph.op("Mul", graph.op("Sigmoid", o), graph.op("Tanh", cell))), cell)
 
 
-def lstm_step(graph: Graph, inputs: str, state: CellStep, weights: CellWeights) -> CellStep:
+def lstm_step(graph: Graph, inputs: list[str], state: CellStep, weights: CellWeights) -> CellStep:
     """A step from the inputs."""
     return _lstm(graph, _together(graph, inputs, state, weights), state)
 
@@ -81,7 +83,7 @@ def lstm_advance(graph: Graph, projected: str, state: CellStep, weights: CellWei
     return _lstm(graph, _added(graph, projected, state, weights), state)
 
 
-def gru_step(graph: Graph, inputs: str, state: CellStep, weights: CellWeights) -> CellStep:
+def gru_step(graph: Graph, inputs: list[str], state: CellStep, weights: CellWeights) -> CellStep:
     """A step from the inputs."""
     return gru_advance(graph, project(graph, inputs, weights), state, weights)
 
@@ -95,22 +97,25 @@ def gru_advance(graph: Graph, projected: str, state: CellStep, weights: CellWeig
     update = graph.op("Sigmoid", graph.op("Add", x_z, h_z))
     new = graph.op("Tanh", graph.op("Add", x_n, graph.op("Mul", reset, h_n)))
     fresh = graph.op("Mul", graph.op("Sub", graph.number(1.0), update), new)
-    return CellStep(graph.op("Add", fresh, graph.op("Mul", update, state.hidden)), "")
+    hidden = graph.op("Add", fresh, graph.op("Mul", update, state.hidden))
+    return CellStep(graph.bound(hidden, state.hidden in graph.bounded), "")
 
 
 def plain(operation: str) -> ExportedCell:
     """See nn.cells.TanhRecurrence and ReluRecurrence."""
 
-    def step(graph: Graph, inputs: str, state: CellStep, weights: CellWeights) -> CellStep:
-        return CellStep(graph.op(operation, _together(graph, inputs, state, weights)), "")
+    bounded = operation == "Tanh"
+
+    def step(graph: Graph, inputs: list[str], state: CellStep, weights: CellWeights) -> CellStep:
+        return CellStep(graph.bound(graph.op(operation, _together(graph, inputs, state, weights)), bounded), "")
 
     def advance(graph: Graph, projected: str, state: CellStep, weights: CellWeights) -> CellStep:
-        return CellStep(graph.op(operation, _added(graph, projected, state, weights)), "")
+        return CellStep(graph.bound(graph.op(operation, _added(graph, projected, state, weights)), bounded), "")
 
-    return ExportedCell("RNN", (0,), {"activations": [operation]}, step, advance)
+    return ExportedCell("RNN", (0,), {"activations": [operation]}, step, advance, bounded=bounded)
 
 
-def project(graph: Graph, inputs: str, weights: CellWeights, *, rank: int = 2) -> str:
+def project(graph: Graph, inputs: str | list[str], weights: CellWeights, *, rank: int = 2) -> str:
     """The input's part of every gate."""
     return linear(graph, inputs, weights.inputs, weights.bias_input, rank=rank)
 

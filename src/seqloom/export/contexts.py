@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from seqloom.config.sections import Config
-from seqloom.export.encoders import Encoded
+from seqloom.export.encoders import Encoded, memory_is_bounded
 from seqloom.export.graph import Graph
 from seqloom.export.products import linear
 from seqloom.export.scores import EXPORTED_SCORES
@@ -68,6 +68,7 @@ class Context:
         self.options = config.decoder
         self.weights = weights
         self.memory_size = config.encoder.hidden_size * (1 + config.encoder.bidirectional)
+        self.memory_bounded = memory_is_bounded(config)
 
     def prepare(self, graph: Graph, encoded: Encoded) -> tuple[dict[str, Part], dict[str, Part]]:
         """Parts of memory [B …] and of the first state [B …]."""
@@ -133,6 +134,8 @@ class AttentionContext(Context):
             ports["feed"] = ("float32", [self.feed_size])
         if self.attention.coverage:
             ports["coverage"] = ("float32", ["S"])
+        if self.score.last is not None:
+            ports["last"] = ("float32", ["S"])
         return ports
 
     def prepare(self, graph: Graph, encoded: Encoded) -> tuple[dict[str, Part], dict[str, Part]]:
@@ -141,39 +144,50 @@ class AttentionContext(Context):
         made = {"values": encoded.values, "keys": keys, "bias": graph.op("Unsqueeze", bias, graph.ids(1))}
         memory = {name: Part(made[name], dtype, shape[1:]) for name, (dtype, shape) in self.memory_ports().items()}
         rows = graph.sizes(encoded.values, 0, 1)
-        first: dict[str, str | int] = {"feed": self.feed_size, "coverage": graph.sizes(encoded.values, 1, 2)}
+        positions = graph.sizes(encoded.values, 1, 2)
+        first: dict[str, str | int] = {"feed": self.feed_size, "coverage": positions, "last": positions}
         state = {name: Part(graph.zeros(rows, first[name]), dtype, shape)
                  for name, (dtype, shape) in self.state_ports().items()}
         return memory, state
 
     def attend(self, graph: Graph, given: StepInputs, query: str) -> Attended:
         """Attention of the queries [R H] over their sentences."""
-        scores = self.score.scores(graph, query, given.sizes, given.memory["keys"], self.attention, self.weights)
+        keys = given.memory["keys"]
+        if self.score.last is not None:
+            keys = graph.op("Add", keys, self.score.last(graph, given.state["last"], given.sizes, self.weights))
+        scores = self.score.scores(graph, query, given.sizes, keys, self.attention, self.weights)
         if self.attention.coverage:
             weight = self.weights.take(f"{DECODER}.context.attention.coverage_weight")
             covered = graph.reshape(given.state["coverage"], given.sizes, -1)
             scores = graph.op("Add", scores, graph.op("Mul", covered, graph.number(float(weight))))
         weights = graph.op("Softmax", graph.op("Add", scores, given.memory["bias"]), axis=2)
         values = graph.op("MatMul", weights, given.memory["values"])
-        return Attended(graph.reshape(values, -1, self.memory_size), weights)
+        # A weighted mean of what is bounded is bounded.
+        flat = graph.bound(graph.reshape(values, -1, self.memory_size), self.memory_bounded)
+        return Attended(flat, weights)
 
     def feed(self, graph: Graph, given: StepInputs, previous: str) -> Fed:
         if not (self.query_previous and self.attention.input_feeding):
-            return Fed(given.state.get("feed", ""))
+            fed = given.state.get("feed", "")
+            return Fed(graph.bound(fed, bool(fed) and (self.tanh or self.memory_bounded)))
         attended = self.attend(graph, given, previous)
         return Fed(attended.values, attended)
 
     def combine(self, graph: Graph, given: StepInputs, hidden: str, previous: str, fed: Fed) -> Combined:
         attended = fed.attended or self.attend(graph, given, previous if self.query_previous else hidden)
-        outputs = graph.join(attended.values, hidden, axis=1)
         if self.tanh:
             matrix, _ = self.weights.linear(f"{DECODER}.context.combination")
-            outputs = graph.op("Tanh", linear(graph, outputs, matrix))
+            outputs = graph.bound(graph.op("Tanh", linear(graph, [attended.values, hidden], matrix)))
+        else:
+            outputs = graph.join(attended.values, hidden, axis=1)
         if self.carries:
             given.after["feed"] = outputs if self.tanh else attended.values
-        if self.attention.coverage:
+        if self.attention.coverage or self.score.last is not None:
             flat = graph.reshape(attended.weights, graph.op("ReduceProd", given.sizes), -1)
-            given.after["coverage"] = graph.op("Add", given.state["coverage"], flat)
+            if self.attention.coverage:
+                given.after["coverage"] = graph.op("Add", given.state["coverage"], flat)
+            if self.score.last is not None:
+                given.after["last"] = flat
         return Combined(outputs, attended)
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import numpy as np
+
 from seqloom.config.sections import Config
 from seqloom.export.bridge import EXPORTED_BRIDGES
 from seqloom.export.cells import EXPORTED_CELLS, CellStep, CellWeights
 from seqloom.export.contexts import CONTEXTS, Part, StepInputs
-from seqloom.export.encoders import Encoded
+from seqloom.export.encoders import Encoded, states_are_bounded
 from seqloom.export.graph import Graph
 from seqloom.export.products import embedding, linear
 from seqloom.export.weights import DECODER, Weights
@@ -58,7 +60,31 @@ class RecurrentDecoder:
         for name, values in (("hidden", hidden), ("cell", cells)):
             for layer, value in enumerate(values):
                 state[f"{name}.{layer}"] = Part(value, "float32", [self.options.hidden_size])
+        if self.options.first_input:
+            shown = linear(graph, encoded.summary, *self.weights.linear(f"{DECODER}.first_input"))
+            _, after = self._recur(graph, {name: part.value for name, part in state.items()}, [shown])
+            state.update({name: state[name]._replace(value=value) for name, value in after.items()})
         return memory, state
+
+    def _recur(self, graph: Graph, state: dict[str, str], inputs: list[str]) -> tuple[str, dict[str, str]]:
+        """One step of every layer: the top layer's output, and the new states by name.
+
+        Inputs that are the beginning of what the first layer reads leave the rest at zero.
+        """
+        found: dict[str, str] = {}
+        for layer in range(self.options.layers):
+            weights = CellWeights.of(self.weights, f"{DECODER}.recurrent.layers.{layer}.cells.0")
+            if len(inputs) == 1 and not layer:
+                weights = weights._replace(inputs=np.ascontiguousarray(
+                    weights.inputs[:, : self.options.embedding_size]))
+            before = CellStep(state[f"hidden.{layer}"], state.get(f"cell.{layer}", ""))
+            after = self.cell.step(graph, inputs, before, weights)
+            found[f"hidden.{layer}"] = after.hidden
+            if after.cell:
+                found[f"cell.{layer}"] = after.cell
+            residual = self.options.residual and layer > 0
+            inputs = [graph.op("Add", after.hidden, *inputs) if residual else after.hidden]
+        return inputs[0], found
 
     def step(self, graph: Graph, given: StepInputs, tokens: str) -> Outputs:
         """One token [R] of each hypothesis."""
@@ -67,22 +93,18 @@ class RecurrentDecoder:
             tokens = graph.op("Where", known, tokens, graph.constant(1, "int64"))
         embedded = embedding(graph, tokens, self.weights.take(f"{DECODER}.embedding.weight"))
         previous = given.state[f"hidden.{self.options.layers - 1}"]
-        fed = self.context.feed(graph, given, previous)
-        below = graph.join(embedded, fed.addition, axis=1) if fed.addition else embedded
         for layer in range(self.options.layers):
-            weights = CellWeights.of(self.weights, f"{DECODER}.recurrent.layers.{layer}.cells.0")
-            before = CellStep(given.state[f"hidden.{layer}"], given.state.get(f"cell.{layer}", ""))
-            after = self.cell.step(graph, below, before, weights)
-            given.after[f"hidden.{layer}"] = after.hidden
-            if after.cell:
-                given.after[f"cell.{layer}"] = after.cell
-            below = graph.op("Add", after.hidden, below) if self.options.residual and layer else after.hidden
+            graph.bound(given.state[f"hidden.{layer}"], self.cell.bounded and states_are_bounded(self.config))
+        fed = self.context.feed(graph, given, previous)
+        inputs = [embedded, fed.addition] if fed.addition else [embedded]
+        below, after = self._recur(graph, given.state, inputs)
+        given.after.update(after)
         combined = self.context.combine(graph, given, below, previous, fed)
         gate = ""
         if self.options.copy_source:
             assert combined.attended is not None
-            inputs = graph.join(combined.attended.values, below, embedded, axis=1)
-            asked = linear(graph, inputs, *self.weights.linear(f"{DECODER}.copy_gate"))
+            parts = [combined.attended.values, below, embedded]
+            asked = linear(graph, parts, *self.weights.linear(f"{DECODER}.copy_gate"))
             # The runtime's Sigmoid ends at σ(−18): too early for a probability whose logarithm counts.
             gate = graph.op("Reciprocal", graph.op("Add", graph.op("Exp", graph.op("Neg", asked)), graph.number(1.0)))
         return Outputs(combined.outputs, "" if combined.attended is None else combined.attended.weights, gate)

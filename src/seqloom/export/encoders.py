@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from seqloom.config.checks import features_of
 from seqloom.config.sections import Config
+from seqloom.export.cells import EXPORTED_CELLS
 from seqloom.export.graph import Graph
 from seqloom.export.products import embedding, linear
 from seqloom.export.recurrent import stack
@@ -26,6 +27,19 @@ class Encoded(NamedTuple):
     def summary(self) -> str:
         """The top layer's last state [B N]."""
         return self.hidden[-1]
+
+
+def memory_is_bounded(config: Config) -> bool:
+    """Whether every number of the memory lies between −1 and 1, as states of most cells do."""
+    return config.source.kind == "text" and EXPORTED_CELLS[config.encoder.cell].bounded and not config.encoder.residual
+
+
+def states_are_bounded(config: Config) -> bool:
+    """Whether the decoder's first hidden states lie between −1 and 1."""
+    if config.bridge.kind != "copy":
+        return True
+    features = features_of(config)
+    return memory_is_bounded(config) and not (features is not None and features.mode == "encoder")
 
 
 def text_encoder(graph: Graph, config: Config, weights: Weights) -> Encoded:

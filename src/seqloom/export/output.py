@@ -7,19 +7,22 @@ from typing import NamedTuple
 from seqloom.export.contexts import StepInputs
 from seqloom.export.decoders import Outputs
 from seqloom.export.graph import Graph
-from seqloom.export.products import linear
+from seqloom.export.products import linear, rows_product
 from seqloom.export.weights import OUTPUT, Weights
 
 TINY = 1e-12  # as nn.output.TINY
 
 
-class Picked(NamedTuple):
-    """scores and tokens [R C] of the best, wanted [R W], dense [R V]: log-probabilities."""
+class Rows(NamedTuple):
+    """The rows of the output layer that a batch chooses among, and where each hypothesis finds its own.
 
-    scores: str
-    tokens: str
-    wanted: str
-    dense: str
+    rows: [U O], in whole numbers [O U]; bias [U]; scales [U] of whole numbers, or ""; places [R L] among the U.
+    """
+
+    rows: str
+    bias: str
+    scales: str
+    places: str
 
 
 def log_probabilities(graph: Graph, given: StepInputs, outputs: Outputs, weights: Weights, symbols: int) -> str:
@@ -28,6 +31,15 @@ def log_probabilities(graph: Graph, given: StepInputs, outputs: Outputs, weights
     if not outputs.copy_gate:
         return graph.op("LogSoftmax", logits, axis=1)
     return mixture(graph, given, outputs, logits, symbols)
+
+
+def listed_log_probabilities(graph: Graph, outputs: Outputs, rows: Rows) -> str:
+    """Log-probabilities [R L] over each hypothesis's own list of symbols: they sum to one over that."""
+    if graph.int8:
+        logits = rows_product(graph, outputs.values, rows.rows, rows.scales, rows.bias)
+    else:
+        logits = graph.op("Gemm", outputs.values, rows.rows, rows.bias, transB=1)
+    return graph.op("LogSoftmax", graph.op("GatherElements", logits, rows.places, axis=1), axis=1)
 
 
 def mixture(graph: Graph, given: StepInputs, outputs: Outputs, logits: str, symbols: int) -> str:
@@ -57,8 +69,8 @@ def mixture(graph: Graph, given: StepInputs, outputs: Outputs, logits: str, symb
     return graph.reshape(masked, rows, -1)
 
 
-def pick(graph: Graph, dense: str, candidates: str, wanted: str) -> Picked:
-    """The `candidates` [1] best ids, ties to the lower one, and the scores of the wanted ones [R W]."""
-    count = graph.op("Min", candidates, graph.sizes(dense, 1, 2))
-    scores, tokens = graph.node("TopK", dense, count, outputs=2, axis=1)
-    return Picked(scores, tokens, graph.op("GatherElements", dense, wanted, axis=1), dense)
+def best(graph: Graph, scores: str, candidates: str) -> tuple[str, str]:
+    """The `candidates` [1] best of each row [R V], ties to the lower place: scores and places [R C]."""
+    count = graph.op("Min", candidates, graph.sizes(scores, 1, 2))
+    values, places = graph.node("TopK", scores, count, outputs=2, axis=1)
+    return values, places

@@ -23,18 +23,24 @@ class Stacked(NamedTuple):
 def stack(graph: Graph, inputs: str, lengths: str, mask: str, config: EncoderConfig, weights: Weights,
           name: str) -> Stacked:
     """A stack over inputs [S B I] of these lengths [B] int32, with mask [S B 1]."""
-    cell = EXPORTED_CELLS[config.cell]
     hidden, cells = [], []
     for layer in range(config.layers):
-        directions = [CellWeights.of(weights, f"{name}.layers.{layer}.cells.{direction}")
-                      for direction in range(1 + config.bidirectional)]
-        found = _scan(graph, inputs, mask, cell, directions, f"layer{layer}_") if graph.int8 else \
-            _layer(graph, inputs, lengths, cell, directions)
+        found = one_layer(graph, inputs, lengths, mask, config, weights, name, layer)
         hidden.append(found.hidden[0])
         cells += found.cell
         residual = config.residual and layer > 0
         inputs = graph.op("Add", found.outputs, inputs) if residual else found.outputs
     return Stacked(inputs, hidden, cells)
+
+
+def one_layer(graph: Graph, inputs: str, lengths: str, mask: str, config: EncoderConfig, weights: Weights, name: str,
+              number: int) -> Stacked:
+    """Layer `number` of a stack, over inputs as `stack` has them."""
+    cell = EXPORTED_CELLS[config.cell]
+    directions = [CellWeights.of(weights, f"{name}.layers.{number}.cells.{direction}")
+                  for direction in range(1 + config.bidirectional)]
+    return _scan(graph, inputs, mask, cell, directions, f"layer{number}_") if graph.int8 else \
+        _layer(graph, inputs, lengths, cell, directions)
 
 
 def _layer(graph: Graph, inputs: str, lengths: str, cell: ExportedCell, directions: list[CellWeights]) -> Stacked:
@@ -61,11 +67,13 @@ def _scan(graph: Graph, inputs: str, mask: str, cell: ExportedCell, directions: 
     The inputs' products leave the loop; both directions go through it together. Padding carries the state through.
     """
     size, count = directions[0].hidden_size, len(directions)
-    body = Graph(f"{prefix}step", int8=graph.int8)
-    body.prefix = prefix
+    body = Graph(prefix.rstrip("_"), parent=graph)
+    prefix = body.prefix
     parts = ("hidden", "cell") if cell.has_cell_state else ("hidden",)
     states = [CellStep(*(body.input(f"{prefix}{part}_{way}", "float32", ["B", size]) for part in parts),
                        *(() if cell.has_cell_state else ("",))) for way in range(count)]
+    for state in states:
+        body.bound(state.hidden, cell.bounded)
     projected = [body.input(f"{prefix}gates_{way}", "float32", ["B", len(one.inputs)])
                  for way, one in enumerate(directions)]
     real = [body.input(f"{prefix}real_{way}", "bool", ["B", 1]) for way in range(count)]
@@ -78,12 +86,12 @@ def _scan(graph: Graph, inputs: str, mask: str, cell: ExportedCell, directions: 
             outputs += [kept] if part == "hidden" else []
     for way, value in enumerate(outputs):
         body.output(f"{prefix}output_{way}", value, "float32", ["B", size])
-    zeros = graph.zeros(graph.sizes(inputs, 1, 2), size)
     gates = [project(graph, inputs, one, rank=3) for one in directions]
+    zeros = graph.zeros(graph.sizes(gates[0], 1, 2), size)
     found = graph.node(
         "Scan", *[zeros] * (count * len(parts)), *gates, *[mask] * count, outputs=count * (len(parts) + 1), body=body,
         num_scan_inputs=2 * count, scan_input_directions=[*range(count)] * 2, scan_output_directions=[*range(count)])
     last, steps = found[: count * len(parts)], found[count * len(parts):]
-    zero = graph.op("Where", mask, graph.join(*steps, axis=2), graph.number(0.0))
+    zero = graph.bound(graph.op("Where", mask, graph.join(*steps, axis=2), graph.number(0.0)), cell.bounded)
     hidden, cells = (graph.join(*last[start::len(parts)], axis=1) if start < len(parts) else "" for start in (0, 1))
-    return Stacked(zero, [hidden], [cells] if cells else [])
+    return Stacked(zero, [graph.bound(hidden, cell.bounded)], [cells] if cells else [])

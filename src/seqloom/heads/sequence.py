@@ -10,6 +10,7 @@ import numpy as np
 
 from seqloom.config.sections import Config, DecodingConfig, SequenceHeadConfig
 from seqloom.data.batching import pad
+from seqloom.data.shortlist import Shortlist
 from seqloom.data.storage import read_json, write_json
 from seqloom.data.tokenizers import Tokenizer, fit_tokenizer, load_tokenizer
 from seqloom.errors import DataError
@@ -171,10 +172,13 @@ class Head(HeadBase):
     # --- answering ---
 
     def answer(self, engine: Engine[Any], sources: Sequence[Item], options: DecodingConfig, *, lines: Ints,
-               attention: bool = False, prefixes: Sequence[Ints] | None = None) -> list[list[Hypothesis]]:
-        """Search: the best hypotheses of each source, best first."""
-        return search(engine, pad(sources), options, lines=lines, weights=attention or options.replace_unknown,
-                      prefixes=prefixes)
+               attention: bool = False, prefixes: Sequence[Ints] | None = None,
+               shortlist: Shortlist | None = None) -> list[list[Hypothesis]]:
+        """Search: the best hypotheses of each source, best first; among the symbols of a shortlist where one is given.
+        """
+        padded = pad(sources)
+        return search(engine, padded, options, lines=lines, weights=attention or options.replace_unknown,
+                      prefixes=prefixes, shortlist=None if shortlist is None else shortlist.lists(padded))
 
     def prefix_ids(self, text: str, source: Item) -> Ints:
         ids: Ints = self.read_text(text, source).fields["main"][1:-1] if text else np.zeros(0, np.int64)

@@ -38,6 +38,7 @@ def search(
     weights: bool = False,
     prefixes: Sequence[Ints] | None = None,
     limits: Ints | None = None,
+    shortlist: Ints | None = None,
 ) -> list[list[Hypothesis]]:
     """The answers of every sentence, in their order; at most `options.n_best` for each, best ranking first.
 
@@ -46,6 +47,7 @@ def search(
     weights:  give hypotheses their attention, where the engine has any.
     prefixes: B arrays of ids with which each answer must begin.
     limits:   [B] most target tokens, the end symbol included; from max_length and max_length_ratio when not given.
+    shortlist: [B L] the only ids that each answer is made of, -1 after them; those of its prefix are added.
 
     A sentence has fewer than n_best answers only when there are no more. Raises UsageError for options that contradict
     each other, a prefix that is too long or holds special symbols, or a coverage penalty without attention, and
@@ -62,7 +64,7 @@ def search(
         lines=np.arange(size) if lines is None else np.asarray(lines),
         limits=np.asarray(limits),
         prefixes=[empty] * size if prefixes is None else prefixes,
-        weights=weights)
+        weights=weights, shortlist=shortlist)
     name = options.strategy
     if name == "auto":
         name = "beam" if options.beam_size > 1 else "greedy"

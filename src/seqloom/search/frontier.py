@@ -6,6 +6,8 @@ the rows (engine state, rules, coverage, limits, the trail) and says when rows a
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from seqloom.errors import SeqloomError, UsageError
@@ -31,7 +33,7 @@ class Frontier:
     def __init__(self, request: Request) -> None:
         self.request = request
         self.engine = request.engine
-        self.state = request.engine.begin(request.source)
+        self.state = begin(request)
         self.rules = Rules(request.options, request.engine.end, request.prefixes)
         self.ranking = Ranking(request.options)
         self.trail = Trail()
@@ -124,6 +126,18 @@ class Frontier:
                 widths = attention_widths(self.request.source, self.weights_width)
                 self.coverage = Coverage(found.weights, widths)
             self.coverage.add(found.weights)
+
+
+def begin(request: Request) -> Any:
+    """The engine's first state; a shortlist has what the prefixes force."""
+    if request.shortlist is None:
+        return request.engine.begin(request.source)
+    longest = max(map(len, request.prefixes), default=0)
+    forced: Ints = np.full((request.size, longest), -1, np.int64)
+    for row, prefix in zip(forced, request.prefixes, strict=True):
+        row[: len(prefix)] = prefix
+    allowed = np.concatenate([request.shortlist, forced], axis=1) if longest else request.shortlist
+    return request.engine.begin(request.source, allowed)
 
 
 def check_step(name: str, found: Step, lines: Ints, step: int, *, wanted: bool) -> None:

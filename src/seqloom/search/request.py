@@ -25,6 +25,7 @@ class Request:
     limits:   [B] most steps of each sentence; the end symbol takes one, as it counts in every length here.
     prefixes: B arrays of ids with which each answer must begin; empty ones force nothing.
     weights:  whether hypotheses carry their attention.
+    shortlist: [B L] the only ids that each sentence's answers are made of, -1 after them; None for all.
     """
 
     engine: Engine[Any]
@@ -34,6 +35,7 @@ class Request:
     limits: Ints
     prefixes: Sequence[Ints]
     weights: bool = False
+    shortlist: Ints | None = None
 
     def __post_init__(self) -> None:
         for name, given in (("lines", self.lines), ("limits", self.limits), ("prefixes", self.prefixes)):

@@ -12,6 +12,7 @@ from seqloom.search import draws
 from seqloom.search.frontier import Frontier
 from seqloom.search.request import Request
 from seqloom.search.rules import Candidates
+from seqloom.search.whole import whole_search
 from seqloom.types import START, Bools, Floats, Hypothesis, Ints
 
 # Columns [B K] of the chosen candidates, given the candidates, the sentences' rows in the request, and the step.
@@ -26,7 +27,8 @@ def greedy(request: Request) -> list[list[Hypothesis]]:
     if request.options.n_best != 1:
         raise UsageError(f"n_best is {request.options.n_best}, and greedy search has one answer",
                          fix="set n_best to 1, or the strategy to beam or sampling")
-    return follow_rows(request, 1, 1, lambda found, sentences, step: found.adjusted.argmax(axis=2))
+    found = whole_search(request)
+    return found or follow_rows(request, 1, 1, lambda given, sentences, step: given.adjusted.argmax(axis=2))
 
 
 def sampling(request: Request) -> list[list[Hypothesis]]:

@@ -1,0 +1,107 @@
+"""A greedy search in one call of the engine gives what single steps give; batches that are answered at once.
+
+The truth is the search step by step, which is tested against brute force.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import numpy as np
+import pytest
+
+from export.exported import CASES, built, name_of, onnx_engine
+from seqloom.config.sections import DecodingConfig
+from seqloom.data.batching import pad
+from seqloom.engines.onnx import OnnxEngine
+from seqloom.engines.parallel import spread
+from seqloom.errors import SeqloomError
+from seqloom.search import search, whole
+from seqloom.types import Padded
+from tiny import TRIALS, Tiny, tiny
+
+CALLS = [case for case in CASES if not case["copying"]]
+
+
+def compare(task: Tiny, engine: OnnxEngine, monkeypatch: pytest.MonkeyPatch, **changes: Any) -> None:
+    """Alone, one by one, against all together step by step."""
+    options = DecodingConfig(beam_size=1, max_length=6, **changes)
+    items = task.items(TRIALS)
+    alone = [search(engine, pad([item]), options)[0][0] for item in items]
+    monkeypatch.setattr(whole, "MOST_ROWS", 0)
+    for one, [other] in zip(alone, search(engine, pad(items), options), strict=True):
+        assert (one.ids.tolist(), one.finished) == (other.ids.tolist(), other.finished)
+        np.testing.assert_allclose(one.token_scores, other.token_scores, rtol=1e-5, atol=1e-6)
+        assert (one.score, one.ranking_score) == pytest.approx((other.score, other.ranking_score), rel=1e-5)
+
+
+@pytest.mark.parametrize("case", CALLS, ids=name_of)
+def test_one_call_is_the_same_as_steps(case: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    compare(*built(name_of(case)), monkeypatch)
+
+
+@pytest.mark.parametrize("changes", [{"allow_unknown": False}, {"length_penalty": 0.5, "length_penalty_kind": "wu"},
+                                     {"max_length_ratio": 0.1}], ids=str)
+def test_options_hold_in_one_call_too(changes: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    task = tiny(bidirectional=True)
+    compare(task, onnx_engine(task, int8=True), monkeypatch, **changes)
+
+
+@pytest.mark.parametrize("changes", [{"min_length": 3}, {"no_repeat_ngram_size": 2}, {"repetition_penalty": 1.5}],
+                         ids=str)
+def test_rules_are_kept_to_single_steps(changes: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    task = tiny(bidirectional=True)
+    engine = onnx_engine(task)
+    monkeypatch.setattr(engine, "greedy", None)  # calling it would fail
+    search(engine, task.padded(TRIALS[:1]), DecodingConfig(beam_size=1, max_length=6, **changes))
+
+
+def test_scores_that_are_no_numbers_are_refused() -> None:
+    task = tiny(bidirectional=True)
+    task.model.head.output.bias.data.fill_(float("nan"))  # type: ignore[union-attr, operator]
+    with pytest.raises(SeqloomError, match=r"line 7: the engine 'onnx fp32' gave \[?nan\]? at step 1"):
+        search(onnx_engine(task), task.padded(TRIALS[:1]), DecodingConfig(beam_size=1), lines=np.array([7]))
+
+
+# --- several batches at once -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("int8", [False, True])
+def test_batches_at_once_give_the_same_answers(int8: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("seqloom.engines.onnx.available_cores", lambda: 3)
+    task = tiny(bidirectional=True)
+    engine = onnx_engine(task, int8=int8, threads=3)
+    groups = [pad(task.items(TRIALS)[start:start + 2]) for start in range(0, 8, 2)] * 3
+    names: set[str] = set()
+
+    def answer(one: Any, group: Padded) -> Any:
+        names.add(threading.current_thread().name)
+        assert one.threads == 1
+        return search(one, group, DecodingConfig(beam_size=3, max_length=6))
+
+    for found, group in zip(spread(engine, groups, answer), groups, strict=True):
+        expected = search(engine, group, DecodingConfig(beam_size=3, max_length=6))
+        assert [one[0].ids.tolist() for one in found] == [one[0].ids.tolist() for one in expected]
+    assert all(name.startswith("seqloom-batch") for name in names)
+
+
+def test_one_thread_or_another_engine_goes_one_after_the_other() -> None:
+    task = tiny(bidirectional=True)
+    for engine in (onnx_engine(task), task.engine()):
+        assert list(spread(engine, [1, 2], lambda one, part: (one, part))) == [(engine, 1), (engine, 2)]
+
+
+def test_an_error_comes_where_its_answer_would_have(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("seqloom.engines.onnx.available_cores", lambda: 2)
+    engine = onnx_engine(tiny(bidirectional=True), threads=2)
+
+    def work(one: Any, part: int) -> int:
+        if part == 2:
+            raise SeqloomError("part 2 is bad")
+        return part
+
+    found = spread(engine, [0, 1, 2, 3], work)
+    assert [next(found), next(found)] == [0, 1]
+    with pytest.raises(SeqloomError, match="part 2 is bad"):
+        next(found)
