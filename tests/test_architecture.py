@@ -32,6 +32,7 @@ LEVELS = [
     ["sources", "heads"],
     ["model", "run"],
     ["engines"],
+    ["insight"],
     ["predictor"],
     ["evaluation", "export"],
     ["training"],

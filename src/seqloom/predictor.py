@@ -21,6 +21,7 @@ from seqloom.data.shortlist import Shortlist
 from seqloom.engines.choice import open_engine
 from seqloom.engines.parallel import spread
 from seqloom.errors import DataError, UsageError
+from seqloom.insight import Replay
 from seqloom.run import Run, open_run
 from seqloom.sources.text import inputs_of
 from seqloom.types import BadRecord, Item, Prediction, Record
@@ -175,9 +176,11 @@ class Predictor:
                 record = window[position]
                 assert isinstance(record, Record)
                 tokens = self.source.memory_tokens(item, record)
-                answers = [replace(self.head.prediction(hypothesis, item, tokens, options, attention=attention),
-                                   where=record.where, engine=self.engine.name)
-                           for hypothesis in hypotheses]
+                answers = [replace(
+                    self.head.prediction(hypothesis, item, tokens, options, attention=attention),
+                    where=record.where, engine=self.engine.name,
+                    replay=Replay(self.run, item, tokens, hypothesis) if attention and self.run is not None else None)
+                    for hypothesis in hypotheses]
                 best = answers[0]
                 if alternatives:
                     best = replace(best, alternatives=self.head.alternatives(

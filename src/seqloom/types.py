@@ -13,6 +13,8 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from seqloom.errors import UsageError
+
 Ints = NDArray[np.integer[Any]]
 Floats = NDArray[np.floating[Any]]
 Bools = NDArray[np.bool_]
@@ -157,6 +159,7 @@ class Prediction:
     alternatives:  for each step the best (token, probability) pairs, when asked for.
     probabilities: label → probability, for heads that have labels.
     engine:        name of the engine that answered, such as "onnx fp32"; "" for a bad input.
+    replay:        how the answer came about (`insight.Replay`); None unless attention was asked for.
     """
 
     text: str
@@ -173,6 +176,20 @@ class Prediction:
     alternatives: list[list[tuple[str, float]]] = field(default_factory=list)
     probabilities: dict[str, float] = field(default_factory=dict)
     engine: str = ""
+    replay: Any = field(default=None, compare=False, repr=False)
+
+    @property
+    def steps(self) -> Any:
+        """The four steps of attention at each output token, with every number (`insight.steps.Steps`).
+
+        Computed in NumPy when it is first asked for. Raises UsageError without `replay`, and for runs that do not read
+        text or do not write a sequence.
+        """
+        if self.replay is None:
+            raise UsageError("this prediction does not know how it came about",
+                             fix="ask for it with attention=True, from a run folder: "
+                                 "seqloom.load(RUN).predict(INPUT, attention=True)")
+        return self.replay.steps
 
 
 class Step(NamedTuple):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import typer
@@ -10,10 +10,11 @@ import typer.main
 
 from seqloom._version import __version__
 from seqloom.cli.answering import encode, predict, score
+from seqloom.cli.explain import explain
 from seqloom.cli.exporting import export
 from seqloom.cli.layout import Program, Verb
 from seqloom.cli.learning import average, doctor, finetune, presets, train
-from seqloom.cli.looking import curves, demo, evaluate, explain, info
+from seqloom.cli.looking import curves, demo, evaluate, info
 
 GROUPS = {
     "Make a model": ("train", "finetune", "average", "export", "demo"),
@@ -47,18 +48,13 @@ seqloom evaluate runs/a test.tsv --compare runs/b --metric bleu
 seqloom evaluate runs/en-de --source test.en --target test.de --tokenize none -o out.txt""",
     explain: """\
 seqloom explain runs/g2p phone
-seqloom explain runs/g2p phone -o phone.html --alternatives 5""",
+seqloom explain runs/g2p phone -o phone.html --alternatives 5
+seqloom explain runs/g2p phone --steps -o steps.html""",
     curves: "seqloom curves runs/g2p -o curves.svg --keys train_loss,valid_loss",
     info: "seqloom info runs/g2p",
     doctor: "seqloom doctor train.tsv --valid valid.tsv --preset g2p",
     presets: "seqloom presets",
 }
-
-app = typer.Typer(
-    cls=Program, name="seqloom", add_completion=False, rich_markup_mode=None,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
-    help="Recurrent encoder-decoders with attention: from a file of examples to a model you run, inspect and ship.")
-
 
 def _version(shown: bool) -> None:
     if shown:
@@ -66,20 +62,37 @@ def _version(shown: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
-def _program(version: bool = typer.Option(False, "--version", callback=_version, is_eager=True,
+def _options(version: bool = typer.Option(False, "--version", callback=_version, is_eager=True,
                                           help="Show the version and leave."),
              debug: bool = typer.Option(False, "--debug", help="Show where in the code an error came from. "
                                                                "Stands anywhere, after any verb.")) -> None:
     """Options of the program itself; `debug` is taken by `main` before they are read."""
 
 
-for _verb, _examples in EXAMPLES.items():
-    app.command(cls=Verb, epilog=_examples)(_verb)
-app.command("translate", cls=Verb, hidden=True, help="The same as predict.", epilog=EXAMPLES[predict])(predict)
+def _program() -> typer.Typer:
+    """The program without verbs."""
+    program = typer.Typer(
+        cls=Program, name="seqloom", add_completion=False, rich_markup_mode=None,
+        context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+        help="Recurrent encoder-decoders with attention: from a file of examples to a model you run, inspect and ship.")
+    program.callback()(_options)
+    return program
+
+
+def _add(program: typer.Typer, verbs: Iterable[Callable[..., Any]]) -> None:
+    for verb in verbs:
+        program.command(cls=Verb, epilog=EXAMPLES[verb])(verb)
+    if predict in verbs:
+        program.command("translate", cls=Verb, hidden=True, help="The same as predict.",
+                        epilog=EXAMPLES[predict])(predict)
+
+
 Program.groups = GROUPS
 
 
-def command() -> Any:
-    """The program as click runs it."""
-    return typer.main.get_command(app)
+def command(verb: str = "") -> Any:
+    """The program as click runs it: with one verb alone, which takes less time to set up, or with all of them."""
+    program = _program()
+    wanted = "predict" if verb == "translate" else verb
+    _add(program, [one for one in EXAMPLES if one.__name__ == wanted] or EXAMPLES)
+    return typer.main.get_command(program)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from seqloom.cli.options import decoding_options, unicode_text, whole_number
@@ -13,29 +14,65 @@ from seqloom.errors import DataError, UsageError
 from seqloom.plots import CURVE_WRITERS, WRITERS, show_attention, write_attention, write_curves, writer_for
 from seqloom.predictor import Predictor
 from seqloom.run import WEIGHTS, Run, open_run
+from seqloom.types import Prediction
 
 BEST_SHOWN = ("exact_match", "bleu", "chrf", "ter", "cer", "wer", "rouge_l", "valid_loss")
 
 
-def run_explanation(run: str, text: str, features: str | None, output: str | None, alternatives: str | None,
-                    beam_size: str | None, set_options: list[str], engine: str, device: str,
-                    threads: str | None, *, quiet: bool = False) -> None:
-    """Answer one input and draw its attention, in the terminal or into a file."""
-    if output is not None:
-        writer_for(Path(output), WRITERS)
-    count = whole_number("--alternatives", alternatives, 1) or 0
-    options = decoding_options(set_options, beam_size=beam_size)
-    predictor = open_predictor([run], engine, device, threads, quiet=quiet)
-    prediction = predictor.predict(_input(predictor, unicode_text("INPUT", text), features), attention=True,
-                                   alternatives=count, **options)
+@dataclass(frozen=True)
+class Explanation:
+    """The options of `seqloom explain`, as given. `views`: names of VIEWS; none: the attention alone."""
+
+    run: str
+    text: str
+    features: str | None
+    output: str | None
+    views: list[str]
+    alternatives: str | None
+    beam_size: str | None
+    set_options: list[str]
+    engine: str
+    device: str
+    threads: str | None
+    quiet: bool
+
+
+def run_explanation(request: Explanation) -> None:
+    """Answer one input and draw its attention, in the terminal or into a file; or another view of the answer."""
+    if len(request.views) > 1:
+        raise UsageError(f"{' and '.join('--' + name for name in request.views)} do not fit into one file",
+                         fix="ask for one of them at a time")
+    if request.views:
+        from seqloom.cli.views import VIEWS, draw_view
+
+        draw_view(VIEWS[request.views[0]], request, answered)
+    else:
+        _draw_attention(request)
+
+
+def _draw_attention(request: Explanation) -> None:
+    if request.output is not None:
+        writer_for(Path(request.output), WRITERS)
+    prediction = answered(request)
+    if request.output is None:
+        show_attention(prediction, input_text=request.text)
+        return
+    for warning in write_attention(prediction, request.output, input_text=request.text):
+        warn(f"warning: {warning}")
+    say(request.output)
+
+
+def answered(request: Explanation) -> Prediction:
+    """The answer to the input. Raises DataError for one that cannot be read."""
+    count = whole_number("--alternatives", request.alternatives, 1) or 0
+    options = decoding_options(request.set_options, beam_size=request.beam_size)
+    text = unicode_text("INPUT", request.text)
+    predictor = open_predictor([request.run], request.engine, request.device, request.threads, quiet=request.quiet)
+    prediction: Prediction = predictor.predict(_input(predictor, text, request.features), attention=True,
+                                               alternatives=count, **options)
     if prediction.stopped == "error":
         raise DataError(prediction.error, where="INPUT", fix="give some text that the run's tokenizer reads")
-    if output is None:
-        show_attention(prediction, input_text=text)
-        return
-    for warning in write_attention(prediction, output, input_text=text):
-        warn(f"warning: {warning}")
-    say(output)
+    return prediction
 
 
 def _input(predictor: Predictor, text: str, features: str | None) -> dict[str, str]:

@@ -63,29 +63,6 @@ def evaluate(
         quiet=quiet))
 
 
-def explain(
-    run: RunFolder,
-    text: Annotated[str, typer.Argument(metavar="INPUT", help="One input.")],
-    features: Annotated[str | None, typer.Option("--features", metavar="TEXT", help=(
-        "The features, for runs that read them, as in V;PST."))] = None,
-    output: Annotated[str | None, typer.Option("--output", "-o", metavar="FILE", help=(
-        "Picture to write: .svg, .png, .html, .json or .npz; drawn in the terminal when not given."))] = None,
-    alternatives: Annotated[str | None, typer.Option("--alternatives", "-k", metavar="K", help=(
-        "Show the K best tokens of each step too."))] = None,
-    beam_size: BeamSize = None,
-    set_options: SetDecoding = None,
-    engine: Engine = "auto",
-    device: Device = "auto",
-    threads: Threads = None,
-    quiet: Quiet = False,
-) -> None:
-    """Draw what the model looked at while it answered one input."""
-    from seqloom.cli.explaining import run_explanation
-
-    run_explanation(run, text, features, output, alternatives, beam_size, set_options or [], engine, device, threads,
-                    quiet=quiet)
-
-
 def info(run: RunFolder) -> None:
     """What a run is: model, symbols, size, best validation."""
     from seqloom.cli.explaining import describe_run

@@ -1,0 +1,297 @@
+"""The script of the page of steps, as text: it fills the four panels for the chosen token and the opened formula.
+
+It only shows and multiplies what the page carries. All text enters the page as text, never as markup.
+"""
+
+from __future__ import annotations
+
+from seqloom.plots.assets import LEVELS
+from seqloom.plots.numbers import READER
+from seqloom.plots.steps_style import SIGNED
+
+HELPERS = """
+const at = (id) => document.getElementById(id);
+function make(kind, options, ...children) {
+  const element = document.createElement(kind);
+  for (const [name, value] of Object.entries(options || {})) {
+    if (name === 'class') element.className = value;
+    else if (name.startsWith('data-') || name.startsWith('aria-') || name === 'scope' || name === 'type' ||
+             name === 'colspan') element.setAttribute(name, value);
+    else element[name] = value;
+  }
+  element.append(...children.filter((child) => child !== null && child !== undefined));
+  return element;
+}
+const token = (label) => make('bdi', { dir: 'auto' }, label);
+const fixed = (x, places) => {
+  if (x === null || x === undefined || Number.isNaN(x)) return '\\u2013';
+  const size = Math.abs(x);
+  if (size !== 0 && (size < 0.5 * 10 ** -places || size >= 1e6)) return x.toExponential(2).replace('-', '\\u2212');
+  return x.toFixed(places).replace('-', '\\u2212');
+};
+const f = (x) => fixed(x, 4);
+const row = (matrix, index) => matrix.data.subarray(index * matrix.shape[1], (index + 1) * matrix.shape[1]);
+const dot = (a, b) => { let sum = 0; for (let i = 0; i < a.length; i += 1) sum += a[i] * b[i]; return sum; };
+const norm = (a) => Math.sqrt(dot(a, a));
+const highest = (a) => a.reduce((best, x, i) => (x > a[best] ? i : best), 0);
+const number = (kind, index, value, places) => make('button', { type: 'button', class: 'n', 'data-kind': kind,
+  'data-index': index, title: 'show how it comes about' }, fixed(value, places === undefined ? 3 : places));
+const meter = (share) => {
+  const bar = make('i', {});
+  bar.style.width = `${100 * Math.min(1, Math.max(0, share))}%`;
+  return make('td', { class: 'meter', 'aria-hidden': 'true' }, bar);
+};
+function strip(place, kind, values) {
+  const top = values.reduce((most, x) => Math.max(most, Math.abs(x)), 1e-9);
+  place.replaceChildren(...Array.from(values, (x, i) => make('button', { type: 'button', tabIndex: i ? -1 : 0,
+    class: `${x < 0 ? 'm' : 'p'}${Math.round(SIGNED * Math.min(1, Math.abs(x) / top))}`, 'data-kind': kind,
+    'data-index': i, title: `dimension ${i + 1}: ${f(x)}`, 'aria-label': `dimension ${i + 1}: ${f(x)}` },
+  x.toFixed(2).replace('-', '\\u2212'))));
+}
+function walk(place) {
+  place.addEventListener('keydown', (event) => {
+    const all = [...place.children], now = all.indexOf(document.activeElement);
+    const goal = { ArrowLeft: now - 1, ArrowRight: now + 1, Home: 0, End: all.length - 1 }[event.key];
+    if (goal === undefined || now < 0 || !all[goal]) return;
+    event.preventDefault();
+    event.stopPropagation();
+    all.forEach((other, i) => { other.tabIndex = i === goal ? 0 : -1; });
+    all[goal].focus();
+  });
+}
+const inside = (count, build) => Array.from({ length: count }, (unused, i) => build(i));
+"""
+
+FORMULAS = """
+const D = read(at('data').textContent), A = D.attention, tokens = D.source_tokens;
+let t = 0;
+const step = () => D.steps[t], here = () => step().attention;
+const keyed = (s) => row(A.keys, s), valued = (s) => row(A.values, s);
+function located(s) {
+  const filters = A.parameters.filters, last = here().last.data, half = (filters.shape[1] - 1) / 2, U = A.parameters.U;
+  const found = inside(filters.shape[0], (n) => {
+    let sum = 0;
+    row(filters, n).forEach((x, i) => { const p = s + i - half; if (p >= 0 && p < last.length) sum += x * last[p]; });
+    return sum;
+  });
+  return inside(U.shape[0], (d) => dot(row(U, d), found));
+}
+function hiddenAt(s) {
+  const asking = here().asking.data, shift = A.score === 'location' ? located(s) : null;
+  let hidden = Array.from(keyed(s), (k, d) => Math.tanh(asking[d] + k + (shift ? shift[d] : 0)));
+  for (let n = 0; A.parameters[`deeper.${n}.weight`]; n += 1) {
+    const W = A.parameters[`deeper.${n}.weight`], b = A.parameters[`deeper.${n}.bias`].data, before = hidden;
+    hidden = inside(W.shape[0], (d) => Math.tanh(dot(row(W, d), before) + b[d]));
+  }
+  return hidden;
+}
+const products = (a, b) => Array.from(a, (x, i) => `${f(x)} \\u00b7 ${f(b[i])}`);
+const joined = () => [...here().value.data, ...step().state.data];
+const best = (i) => step().candidates[i];
+const total = () => step().candidates.reduce((sum, one) => sum + (one.logit === null ? 0 :
+  Math.exp(one.logit - step().highest_logit)), step().rest);
+const FORMULAS = {
+  score(s) {
+    const covered = A.coverage_weight !== null ? ` + ${f(A.coverage_weight)} \\u00b7 coverage ` +
+      f(here().coverage.data[s]) : '';
+    const a = A.bilinear ? here().asking.data : A.parameters.v.data, b = A.bilinear ? keyed(s) : hiddenAt(s);
+    const geometry = A.bilinear ? `|q| \\u00b7 |k| \\u00b7 cosine = ${f(norm(a))} \\u00b7 ${f(norm(b))} \\u00b7 ` +
+      `${f(here().cosines.data[s])} = ${f(dot(a, b))}` : 'v \\u00b7 tanh(\\u2026), term by term';
+    return { general: `score = ${A.formula}${A.coverage_weight !== null ? ' + c \\u00b7 coverage' : ''}`,
+      filled: `${geometry}${covered} \\u2192 ${f(here().scores.data[s])}`, terms: products(a, b),
+      result: here().scores.data[s] };
+  },
+  cosine(s) {
+    const a = here().asking.data, k = keyed(s), names = A.bilinear ? ['q', 'k'] : ['a', 'k'];
+    return { general: `cosine = (${names[0]} \\u00b7 ${names[1]}) / (|${names[0]}| |${names[1]}|)`,
+      filled: `${f(dot(a, k))} / (${f(norm(a))} \\u00b7 ${f(norm(k))})`, terms: products(a, k),
+      result: here().cosines.data[s] };
+  },
+  norm(s) {
+    return { general: '|k| = \\u221a(k\\u2081\\u00b2 + k\\u2082\\u00b2 + \\u2026)',
+      filled: `\\u221a${f(dot(keyed(s), keyed(s)))}`, terms: Array.from(keyed(s), (x) => `(${f(x)})\\u00b2`),
+      result: here().norms.data[s] };
+  },
+  share(s) {
+    const scores = here().scores.data, top = scores[highest(scores)];
+    return { general: 'exp(score \\u2212 highest score)', filled: `exp(${f(scores[s])} \\u2212 ${f(top)})`, terms: [],
+      result: Math.exp(scores[s] - top) };
+  },
+  weight(s) {
+    const scores = here().scores.data, top = scores[highest(scores)];
+    const shares = Array.from(scores, (x) => Math.exp(x - top)), sum = shares.reduce((a, b) => a + b, 0);
+    return { general: 'weight = exp(score \\u2212 highest) / \\u03a3 exp(score \\u2212 highest)',
+      filled: `${f(shares[s])} / ${f(sum)}`, terms: shares.map(f), result: here().weights.data[s] };
+  },
+  value(d) {
+    const weights = here().weights.data;
+    return { general: `attention value, dimension ${d + 1} = \\u03a3 weight \\u00b7 value[${d + 1}]`,
+      filled: `sum over ${tokens.length} source positions`,
+      terms: Array.from(weights, (w, s) => `${f(w)} \\u00b7 ${f(valued(s)[d])}`), result: here().value.data[d] };
+  },
+  reach(s) {
+    return { general: 'size of the contribution = weight \\u00b7 |value|',
+      filled: `${f(here().weights.data[s])} \\u00b7 ${f(norm(valued(s)))}`, terms: [],
+      result: here().weights.data[s] * norm(valued(s)) };
+  },
+  state(d) {
+    return { general: `dimension ${d + 1} of the decoder's state`, filled: 'made by the cell from the last state and ' +
+      `the token before (${step().history}); \\u201cseqloom explain --gates\\u201d shows its gates`, terms: [],
+    result: step().state.data[d] };
+  },
+  outputs(d) {
+    const given = step().outputs.data[d];
+    if (!A || !A.combination) return { general: `dimension ${d + 1} of what the output layer reads`,
+      filled: A ? 'attention value and decoder state side by side' : 'the state as it is', terms: [], result: given };
+    const weights = row(A.combination, d), parts = joined();
+    return { general: 'output = tanh(W [attention value; state])', filled: `tanh(${f(dot(weights, parts))})`,
+      terms: products(weights, parts), result: given };
+  },
+  logit(i) {
+    const one = best(i), weights = D.output_layer.weights[one.id].data, bias = D.output_layer.biases[one.id];
+    return { general: 'logit = w \\u00b7 output + b', filled: `${f(dot(weights, step().outputs.data))} + ${f(bias)}`,
+      terms: products(weights, step().outputs.data), result: one.logit };
+  },
+  generated(i) {
+    const one = best(i);
+    if (one.logit === null) return { general: 'no symbol of the vocabulary', filled: 'it can only be copied', terms: [],
+      result: 0 };
+    return { general: 'exp(logit \\u2212 highest) / \\u03a3 over all symbols; the others together: ' + f(step().rest),
+      filled: `exp(${f(one.logit)} \\u2212 ${f(step().highest_logit)}) / ${f(total())}`,
+      terms: [...step().candidates.filter((other) => other.logit !== null).map((other) =>
+        f(Math.exp(other.logit - step().highest_logit))), `${f(step().rest)} (all others)`], result: one.generated };
+  },
+  copied(i) {
+    const one = best(i), weights = here().weights.data;
+    const places = D.copy_ids.map((id, s) => (id === one.id ? s : -1)).filter((s) => s >= 0);
+    const whole = D.copy_ids.reduce((sum, id, s) => sum + (id >= 0 ? weights[s] : 0), 0);
+    return { general: '\\u03a3 weights of the positions with this symbol / \\u03a3 weights of all that can be copied',
+      filled: `${f(places.reduce((sum, s) => sum + weights[s], 0))} / ${f(whole)}`,
+      terms: places.map((s) => f(weights[s])), result: one.copied };
+  },
+  probability(i) {
+    const one = best(i), gate = step().copy_gate;
+    if (gate === null) return { ...FORMULAS.generated(i), result: one.probability };
+    return { general: 'g \\u00b7 generated + (1 \\u2212 g) \\u00b7 copied',
+      filled: `${f(gate)} \\u00b7 ${f(one.generated)} + ${f(1 - gate)} \\u00b7 ${f(one.copied)}`, terms: [],
+      result: one.probability };
+  },
+  gate() {
+    return { general: 'g = \\u03c3(W [attention value; state; embedded token] + b)', filled: 'probability of writing ' +
+      'a symbol of the vocabulary, not copying one of the source', terms: [], result: step().copy_gate };
+  },
+};
+"""
+
+VIEW = """
+function table(id, heads, count, build) {
+  const body = make('tbody', {}, ...inside(count, (i) => make('tr', {}, ...build(i))));
+  at(id).replaceChildren(make('thead', {}, make('tr', {}, ...heads.map((head) => make('th', { scope: 'col' }, head)))),
+    body);
+  return [...body.children];
+}
+function showAttention() {
+  const now = here(), S = tokens.length, weights = now.weights.data, scores = now.scores.data;
+  const cosines = now.cosines.data, most = highest(weights), nearest = highest(cosines);
+  const low = scores.reduce((a, b) => Math.min(a, b), Infinity), high = scores[highest(scores)];
+  const mark = (sign, words) => make('span', { class: 'mark', title: words, role: 'img', 'aria-label': words },
+    sign);
+  const marks = (s) => [s === most ? mark('\\u2605', 'highest weight') : null,
+    s === nearest ? mark('\\u25c6', 'highest cosine') : null];
+  const name = (s) => make('th', { scope: 'row' }, token(tokens[s]));
+  const cell = (...parts) => make('td', {}, ...parts);
+  table('scores', ['source', 'score', '', 'cosine', '|k|', ''], S, (s) => [name(s),
+    cell(number('score', s, scores[s])), meter((scores[s] - low) / (high - low || 1)),
+    cell(number('cosine', s, cosines[s])), cell(number('norm', s, now.norms.data[s])), cell(...marks(s))]);
+  at('agree').textContent = most === nearest ?
+    '\\u2605 highest weight and \\u25c6 highest cosine are on the same token.' : '';
+  at('disagree').hidden = most === nearest;
+  at('disagree').replaceChildren('\\u2605 The highest weight is on ', token(tokens[most]),
+    ` (cosine ${f(cosines[most])}, norm ${f(now.norms.data[most])}), but \\u25c6 the highest cosine is on `,
+    token(tokens[nearest]),
+  ` (cosine ${f(cosines[nearest])}, norm ${f(now.norms.data[nearest])})` + (A.bilinear ?
+    ': a long key can win over a similar one.' : ': the score is learned, not an angle.'));
+  table('softmax', ['source', 'exp(score \\u2212 highest)', 'weight', ''], S, (s) => [name(s),
+    cell(number('share', s, Math.exp(scores[s] - high))), cell(number('weight', s, weights[s])), meter(weights[s])]);
+  [...at('softmax').tBodies[0].rows].concat([...at('scores').tBodies[0].rows]).forEach((line, i) =>
+    line.classList.toggle('most', i % S === most));
+  const order = inside(S, (s) => s).sort((a, b) => weights[b] - weights[a]).slice(0, 6);
+  table('sum', ['source', 'weight', 'weight \\u00b7 |value|', ''], order.length, (i) => [name(order[i]),
+    cell(number('weight', order[i], weights[order[i]])),
+    cell(number('reach', order[i], weights[order[i]] * norm(valued(order[i])))), meter(weights[order[i]])]);
+  at('sumnote').textContent = S > order.length ? `The ${order.length} largest of ${S}; the strip is the sum of all.` :
+    'The strip is their sum.';
+  strip(at('value'), 'value', now.value.data);
+}
+function showOutput() {
+  const now = step(), copying = now.copy_gate !== null;
+  strip(at('state'), 'state', now.state.data);
+  strip(at('outputs'), 'outputs', now.outputs.data);
+  at('gate').replaceChildren(...(copying ? ['Probability of writing, not copying: ', number('gate', 0, now.copy_gate)] :
+    []));
+  const heads = ['next token', 'logit', ...(copying ? ['written', 'copied'] : []), 'probability', ''];
+  table('next', heads, now.candidates.length, (i) => {
+    const one = now.candidates[i];
+    const cell = (kind, value) => make('td', {}, value === null ? '\\u2013' : number(kind, i, value));
+    return [make('th', { scope: 'row' }, token(one.token), one.id === now.id ?
+      make('span', { class: 'mark' }, ' \\u2190 written') : null), cell('logit', one.logit),
+    ...(copying ? [cell('generated', one.generated), cell('copied', one.copied)] : []),
+    cell('probability', one.probability), meter(one.probability)];
+  });
+}
+function show(goal) {
+  if (!D.steps.length) return;
+  t = Math.max(0, Math.min(D.steps.length - 1, goal));
+  const now = step();
+  at('slider').value = t;
+  at('slider').setAttribute('aria-valuetext', `token ${t + 1} of ${D.steps.length}: ${now.token}`);
+  at('story').replaceChildren(`Token ${t + 1} of ${D.steps.length}: after `, token(now.history), ' the model wrote ',
+    token(now.token), ` with probability ${fixed(now.probability, 3)}`);
+  document.querySelectorAll('[data-step]').forEach((chip, i) => {
+    chip.classList.toggle('on', i === t);
+    chip.setAttribute('aria-pressed', i === t);
+  });
+  if (A) showAttention();
+  showOutput();
+  if (!at('formula').hidden) close();
+}
+function close() { at('formula').hidden = true; document.querySelectorAll('.n.on,.strip .on').forEach((other) =>
+  other.classList.remove('on')); }
+let opener = null;
+function open(button) {
+  close();
+  opener = button;
+  button.classList.add('on');
+  const made = FORMULAS[button.dataset.kind](Number(button.dataset.index));
+  at('formula').hidden = false;
+  at('general').textContent = made.general;
+  at('filled').textContent = `= ${made.filled} = ${f(made.result)}`;
+  at('terms').replaceChildren(...made.terms.map((term, i) => make('li', {}, (i ? '+ ' : '') + term)));
+  at('termcount').textContent = made.terms.length ? `${made.terms.length} terms:` : '';
+}
+document.addEventListener('click', (event) => {
+  const button = event.target.closest('button[data-kind]'), chip = event.target.closest('[data-step]');
+  if (button) open(button);
+  if (chip) show(Number(chip.dataset.step));
+});
+at('slider').addEventListener('input', () => show(Number(at('slider').value)));
+at('before').addEventListener('click', () => show(t - 1));
+at('after').addEventListener('click', () => show(t + 1));
+at('close').addEventListener('click', () => { close(); if (opener && opener.isConnected) opener.focus(); });
+document.addEventListener('keydown', (event) => {
+  if (event.key === 'Escape' && !at('formula').hidden) { close(); if (opener && opener.isConnected) opener.focus(); }
+  if (event.target.closest('input,.strip,.scroll') || event.altKey || event.ctrlKey || event.metaKey) return;
+  const goal = { ArrowLeft: t - 1, ArrowRight: t + 1, Home: 0, End: D.steps.length - 1 }[event.key];
+  if (goal === undefined) return;
+  event.preventDefault();
+  show(goal);
+});
+document.querySelectorAll('.strip').forEach(walk);
+show(Number((location.hash.match(/^#step=([0-9]+)$/) || [0, 1])[1]) - 1);
+"""
+
+
+def steps_script() -> str:
+    """The whole script."""
+    whole = "'use strict';\n" + READER + HELPERS + FORMULAS + VIEW
+    return whole.replace("SIGNED", str(SIGNED)).replace("LEVELS", str(LEVELS))

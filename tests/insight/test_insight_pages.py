@@ -1,0 +1,110 @@
+"""The pages in a real browser: nothing wrong on the console, nothing asked from a network, keys, phones, formulas."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch")
+
+from browser import Browser
+from seqloom.plots.steps_page import steps_html
+from seqloom.predictor import Predictor
+from seqloom.types import Prediction
+
+pytestmark = pytest.mark.slow
+
+
+def written(predictor: Predictor, path: Path, text: str = "a b c d", **options: object) -> Prediction:
+    prediction: Prediction = predictor.predict(text, attention=True, **options)
+    path.write_bytes(steps_html(prediction.replay.steps_with(6), prediction, text))
+    return prediction
+
+
+def number(text: str) -> float:
+    return float(text.replace("\u2212", "-"))
+
+
+@pytest.mark.parametrize("options", [
+    {}, {"score": "concat", "score_layers": 2}, {"score": "location", "coverage": True}, {"copying": True},
+    {"context": "every_step"}, {"context": "initial"}, {"context": "in_step"}, {"combination": "concat"}],
+    ids=lambda options: "-".join(map(str, options.values())) or "general")
+def test_every_number_opens_and_its_terms_give_it(options: dict[str, object], tmp_path: Path,
+                                                  predictor_of: Callable[..., Predictor]) -> None:
+    prediction = written(predictor_of(**options), tmp_path / "x.html", "b c x e", min_length=3)
+    with Browser() as page:
+        page.open(tmp_path / "x.html", "#step=2")
+        buttons = page.run("document.querySelectorAll('button[data-kind]').length")
+        assert buttons > 20
+        for index in range(buttons):
+            page.run(f"document.querySelectorAll('button[data-kind]')[{index}].click()")
+            assert page.run("!document.getElementById('formula').hidden")
+            kind, filled = page.run(f"[document.querySelectorAll('button[data-kind]')[{index}].dataset.kind,"
+                                    "document.getElementById('filled').textContent]")
+            assert "undefined" not in filled
+            assert "NaN" not in filled
+            terms = page.run("[...document.querySelectorAll('#terms li')].map((item) => item.textContent)")
+            if kind in ("value", "logit") and terms:
+                check_sum(terms, filled, page.text("#filled"))
+        assert page.problems == []
+        told = page.text("#story")
+        assert told.startswith(f"Token 2 of {len(prediction.token_scores)}")
+        assert number(told.rsplit(" ", 1)[1]) == pytest.approx(float(np.exp(prediction.token_scores[1])), abs=6e-4)
+
+
+def check_sum(terms: list[str], filled: str, text: str) -> None:
+    """The products that are shown add up to the number that is shown, to the rounding of four places."""
+    products = [re.findall(r"\u2212?[\d.]+(?:e\u2212?\d+)?", term) for term in terms]
+    total = sum(number(a) * number(b) for a, b in products)
+    bias = re.search(r"= (\S+) \+ (\S+) =", filled)
+    expected = number(bias[1]) if bias else number(text.rsplit("= ", 1)[1])
+    assert total == pytest.approx(expected, abs=1e-4 * (1 + len(terms)))
+
+
+def test_keys_move_the_slider(tmp_path: Path, predictor_of: Callable[..., Predictor]) -> None:
+    prediction = written(predictor_of(), tmp_path / "x.html", min_length=4)
+    with Browser() as page:
+        page.open(tmp_path / "x.html")
+        places = []
+        for key in ("ArrowRight", "ArrowRight", "ArrowLeft", "End", "ArrowRight", "Home", "ArrowLeft"):
+            page.press(key)
+            places.append(int(page.text("#story").split()[1]))
+        last = len(prediction.token_scores)
+        assert places == [2, 3, 2, last, last, 1, 1]
+        page.run("document.getElementById('slider').focus()")
+        page.press("ArrowRight")
+        assert page.text("#story").startswith("Token 2 ")
+        page.run("document.querySelector('button[data-kind=weight]').click()")
+        page.press("Escape")
+        assert page.run("document.getElementById('formula').hidden")
+        assert page.problems == []
+
+
+@pytest.mark.parametrize("width", [360, 1200])
+def test_the_page_fits_a_phone(width: int, tmp_path: Path, predictor_of: Callable[..., Predictor]) -> None:
+    written(predictor_of(), tmp_path / "x.html")
+    with Browser(width, 800) as page:
+        page.open(tmp_path / "x.html")
+        page.run("document.querySelector('button[data-kind=score]').click()")
+        assert page.overflow() == 0
+        assert page.problems == []
+
+
+def test_five_hundred_tokens_stay_fast(tmp_path: Path, predictor_of: Callable[..., Predictor]) -> None:
+    written(predictor_of(), tmp_path / "x.html", " ".join("abcdef"[i % 6] for i in range(500)), min_length=499,
+            max_length=500)
+    with Browser() as page:
+        page.open(tmp_path / "x.html")
+        assert page.text("#story").startswith("Token 1 of 500")
+        began = time.perf_counter()
+        for _ in range(10):
+            page.press("ArrowRight")
+        assert page.text("#story").startswith("Token 11 of")
+        assert (time.perf_counter() - began) / 10 < 0.5
+        assert page.overflow() == 0
+        assert page.problems == []
