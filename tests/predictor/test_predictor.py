@@ -261,6 +261,11 @@ def test_every_answer_begins_with_its_prefix(predictor: Predictor) -> None:
     assert predictor.predict("a b", prefix="f").tokens[0] == "f"
 
 
+def test_a_prefix_that_was_never_seen(predictor: Predictor) -> None:
+    with pytest.raises(UsageError, match=r"the prefix 'f zz' holds 'zz', which the model never saw in an answer"):
+        predictor.predict("a", prefix="f zz")
+
+
 def test_a_prefix_of_an_answer_gives_that_answer(predictor: Predictor) -> None:
     answer = predictor.predict("a b c", **GREEDY)
     same(predictor.predict("a b c", prefix=" ".join(answer.tokens[:2]), **GREEDY), answer)

@@ -13,7 +13,7 @@ from seqloom.data.batching import pad
 from seqloom.data.shortlist import Shortlist
 from seqloom.data.storage import read_json, write_json
 from seqloom.data.tokenizers import Tokenizer, fit_tokenizer, load_tokenizer
-from seqloom.errors import DataError
+from seqloom.errors import DataError, UsageError
 from seqloom.heads.base import HeadBase
 from seqloom.search import search
 from seqloom.search.scoring import ScoredTarget, score_targets
@@ -181,7 +181,13 @@ class Head(HeadBase):
                       prefixes=prefixes, shortlist=None if shortlist is None else shortlist.lists(padded))
 
     def prefix_ids(self, text: str, source: Item) -> Ints:
-        ids: Ints = self.read_text(text, source).fields["main"][1:-1] if text else np.zeros(0, np.int64)
+        if not text:
+            return np.zeros(0, np.int64)
+        item = self.read_text(text, source)
+        ids: Ints = item.fields["main"][1:-1]
+        if UNKNOWN in ids:
+            raise UsageError(f"the prefix '{text}' holds '{item.tokens[ids.tolist().index(UNKNOWN)]}', which the model "
+                             "never saw in an answer", fix="leave it out, or begin with symbols of the training data")
         return ids
 
     def alternatives(self, engine: Engine[Any], source: Item, answer: Hypothesis, count: int

@@ -105,8 +105,12 @@ def resume_run(folder: str | Path, config: Config | None = None, *, reporter: Re
         trainer.resume(tensors, numbers)
         write_config(run.folder, run.config)
         _announce(trainer, data, reporter)
-        reporter.say(f"going on from step {trainer.progress.step:,}, epoch {trainer.progress.epoch + 1}")
+        before = trainer.progress.step
+        reporter.say(f"going on from step {before:,}, epoch {trainer.progress.epoch + 1}")
         trainer.run(signals)
+        if trainer.progress.step == before and not signals.received:
+            reporter.say(f"note: nothing was left to do: {trainer.progress.finished}; limits count from the start of the "
+                         "run: give larger ones with --epochs, --max-steps, --max-minutes or training.patience")
         return _finish(trainer, run.folder, reporter, signals)
 
 
@@ -198,8 +202,9 @@ def _announce(trainer: Trainer, data: Prepared, reporter: Reporter) -> None:
     plan = data.batches.count(0)
     waste = data.batches.waste(0)
     reporter.say(f"reads {data.source.describe()}, answers with {data.head.describe()}")
+    threads = torch.get_num_threads()
     reporter.say(f"model: {trainer.model.parameter_count():,} parameters on {trainer.device}, "
-                 f"{torch.get_num_threads()} threads, {trainer.gradients.precision_name()}")
+                 f"{threads} thread{'s' * (threads != 1)}, {trainer.gradients.precision_name()}")
     reporter.say(f"plan: {len(data.store):,} examples in {plan:,} batches of {options.batch_size} {options.batch_type} "
                  f"({100 * waste.total:.1f} % padding), at most {options.epochs} epochs; best by {data.metric}")
 
@@ -224,6 +229,9 @@ def _finish(trainer: Trainer, folder: Path, reporter: Reporter, signals: StopSig
     shown = ", ".join(f"{name} {float(result[name]):.4g}" for name in names)
     reporter.say(f"done: {progress.finished}. {progress.step:,} updates in {duration(progress.seconds)}; best at step "
                  f"{progress.best_step:,}. Validation with the run's decoding options: {shown}")
+    if names and not any(float(result[name]) for name in names):
+        reporter.say(f"note: not one validation answer is right ({shown}): with many unknown symbols (above) take smaller "
+                     "ones, --set head.tokenizer=character; else train longer, or give more data")
     with atomic_file(folder / CARD) as file:
         file.write(model_card(trainer.config, data, progress, result))
     signals.stop("the run is whole, but for its export to ONNX: seqloom export makes it", folder)
