@@ -240,7 +240,7 @@ def test_values_that_no_file_could_hold(value: Any, message: str) -> None:
 
 
 def test_the_presets() -> None:
-    assert preset_names() == ["chatbot", "dates", "g2p", "inflect", "summarize", "translate"]
+    assert preset_names() == ["caption", "chatbot", "dates", "g2p", "inflect", "speech", "summarize", "translate"]
 
 
 @pytest.mark.parametrize("name", preset_names())

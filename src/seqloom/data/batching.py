@@ -35,8 +35,8 @@ def pad(items: Sequence[Item]) -> Padded:
 
     Returns:
         fields: each [B, S, …] with S the longest of that field, and every further axis as long as its longest too
-            (characters [B S W]); whole numbers become int64, other types stay. Field "features", and any field whose
-            length differs from that of `main` in some item, comes with its lengths as "<name>_lengths" [B] int64.
+            (characters [B S W]); whole numbers become int64, bytes and other types stay. Field "features", and a
+            field whose length differs from that of `main` in some item, has its lengths in "<name>_lengths" [B] int64.
         lengths: of `main` [B] int64.
 
     Raises:
@@ -62,7 +62,7 @@ def _pad_arrays(arrays: Sequence[NDArray[Any]], name: str) -> NDArray[Any]:
     if len({(array.ndim, array.dtype.kind) for array in arrays}) > 1:
         raise ValueError(f"field '{name}' must have one number of axes and one kind of number in all items of a batch")
     shape = tuple(max(sizes) for sizes in zip(*(array.shape for array in arrays), strict=True))
-    dtype = np.int64 if arrays[0].dtype.kind in "iu" else np.result_type(*arrays)
+    dtype = np.int64 if arrays[0].dtype.kind in "iu" and arrays[0].dtype != np.uint8 else np.result_type(*arrays)
     padded = np.zeros((len(arrays), *shape), dtype)
     for rows, array in zip(padded, arrays, strict=True):
         rows[tuple(slice(size) for size in array.shape)] = array

@@ -25,7 +25,7 @@ from seqloom.types import Ints, Item
 FORMAT, VERSION = "seqloom examples", 1
 HEADER = "store.json"
 HEADER_LIMIT = 2**20  # bytes; a real one has a few hundred
-DTYPES = {name: np.dtype(name).newbyteorder("<") for name in ("int32", "int64", "float32")}
+DTYPES = {name: np.dtype(name).newbyteorder("<") for name in ("uint8", "int32", "int64", "float32")}
 ENDS = np.dtype("<i8")
 MAXIMUM_AXES, MAXIMUM_ROW = 4, 2**31  # axes behind the first, and numbers in one row
 BUFFER = 2**18  # bytes held back for each file while writing

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,6 +16,11 @@ MEMORY, STATE, NEXT = "memory.", "state.", "next."
 # The rows of a shortlist: at least so many, because products of few columns are cut in another way and would round
 # otherwise; and lists of a multiple of so many, because sums over others are put together differently.
 FEWEST_ROWS, LIST_STEP = 256, 64
+# What graphs of frames and pictures say of their memory, and what they take; frames come in a multiple of so many:
+# twice as many as may become one position.
+POSITIONS = "positions"
+NUMBERS = {"tensor(float)": np.float32, "tensor(uint8)": np.uint8, "tensor(int64)": np.int64}
+FRAME_STEP = 16
 
 
 class Listed(NamedTuple):
@@ -88,10 +94,11 @@ class OnnxEngine:
         self._graphs = graphs
         self._single: OnnxEngine | None = None
         encoding, stepping = self._graphs.session("encoder"), self._graphs.session("best")
-        self._source_names = [port.name for port in encoding.get_inputs()]
+        self._source_ports = {port.name: port for port in encoding.get_inputs()}
         outputs = [port.name for port in encoding.get_outputs()]
         self._memory_names = [name for name in outputs if name.startswith(MEMORY)]
         self._state_names = [name for name in outputs if name.startswith(STATE)]
+        self._counts_positions = POSITIONS in outputs
         self._states_name = "states" if "states" in outputs else f"{MEMORY}values"
         self._next_names = [NEXT + name.removeprefix(STATE) for name in self._state_names]
         self._has_weights = "weights" in [port.name for port in stepping.get_outputs()]
@@ -111,12 +118,16 @@ class OnnxEngine:
 
     def _feeds(self, source: Padded) -> dict[str, Any]:
         given = {**source.fields, "lengths": source.lengths}
+        if self._counts_positions:
+            given["main"] = _longer(source.main, self._source_ports["main"].shape)
+            return {name: as_value(np.ascontiguousarray(given[name], NUMBERS[port.type]))
+                    for name, port in self._source_ports.items()}
         # An even number of positions: the runtime sums an odd last one, or three, in another order than it would with
         # padding behind it, and answers would depend on their neighbours in the last bit.
         if _positions(source) % 2:
             for name in ["features"] if "features" in given else [name for name in ("main", "copy") if name in given]:
                 given[name] = np.pad(given[name], ((0, 0), (0, 1)))
-        return {name: as_value(whole(given[name])) for name in self._source_names}
+        return {name: as_value(whole(given[name])) for name in self._source_ports}
 
     def _encode(self, source: Padded, names: list[str]) -> list[Any]:
         found: list[Any] = self._graphs.run("encoder", names, self._feeds(source))
@@ -126,17 +137,20 @@ class OnnxEngine:
         """See types.Engine. Raises UsageError for a shortlist where the model copies symbols of the source."""
         assert isinstance(source, Padded)
         listed = None if shortlist is None else self._listed(shortlist)
-        found = self._encode(source, self._memory_names + self._state_names)
+        counted = [POSITIONS] if self._counts_positions else []
+        found = self._encode(source, self._memory_names + self._state_names + counted)
+        positions = int(found.pop().numpy().max()) if counted else _positions(source)
         count = len(self._memory_names)
         memory = dict(zip(self._memory_names, found[:count], strict=True))
         decoder = dict(zip(self._state_names, found[count:], strict=True))
-        return OnnxState(_positions(source), memory, decoder, 1, np.arange(source.size), listed)
+        return OnnxState(positions, memory, decoder, 1, np.arange(source.size), listed)
 
     def encode(self, source: Padded) -> EncodedSource:
         """The encoder's summary and states as NumPy."""
-        summary, states = (value.numpy() for value in self._encode(source, ["summary", self._states_name]))
-        lengths = source.lengths + source.fields.get("features_lengths", 0)
-        states = states[:, : _positions(source)]
+        names = ["summary", self._states_name, *([POSITIONS] if self._counts_positions else [])]
+        summary, states, *counted = (value.numpy() for value in self._encode(source, names))
+        lengths = counted[0] if counted else source.lengths + source.fields.get("features_lengths", 0)
+        states = states[:, : int(lengths.max()) if counted else _positions(source)]
         return EncodedSource(summary, states, np.arange(states.shape[1]) < lengths[:, None])
 
     # --- stepping ---
@@ -228,6 +242,16 @@ class OnnxEngine:
         feeds = {**self._feeds(source), "limits": as_value(whole(limits)), "mask": as_value(mask)}
         tokens, scores = self._graphs.run("greedy", ["tokens", "scores"], feeds)
         return tokens.numpy().T, scores.numpy().T
+
+
+def _longer(main: Any, shape: Sequence[Any]) -> Any:
+    """Frames [B S F] or pictures [B S H W C] with a few more behind them, where the graph takes any number: what is
+    summed then does not depend on the neighbours' lengths, also after frames have been put together (see `_feeds`).
+    """
+    if not isinstance(shape[1], str):
+        return main
+    step = FRAME_STEP if main.ndim == 3 else 2
+    return np.pad(main, ((0, 0), (0, -main.shape[1] % step), *((0, 0),) * (main.ndim - 2)))
 
 
 def _positions(source: Padded) -> int:

@@ -21,6 +21,7 @@ from seqloom.export.contexts import MEMORY, STATE, Part, StepInputs
 from seqloom.export.decoders import InStepDecoder, Outputs, Ports, RecurrentDecoder
 from seqloom.export.encoders import Encoded, text_encoder
 from seqloom.export.graph import Array, Graph
+from seqloom.export.media import frame_encoder, frames_encoder, image_encoder
 from seqloom.export.output import Rows, best, listed_log_probabilities, log_probabilities
 from seqloom.export.products import quantised
 from seqloom.export.store import Store
@@ -32,7 +33,9 @@ NEXT = "next."
 GRAPHS = ("encoder", "best", "step", "greedy", "listed")
 
 # From a source's kind to what builds its encoder.
-SOURCE_ENCODERS: dict[str, Callable[[Graph, Config, Weights], Encoded]] = {"text": text_encoder}
+SOURCE_ENCODERS: dict[str, Callable[[Graph, Config, Weights], Encoded]] = {
+    "text": text_encoder, "features": frame_encoder, "audio": frame_encoder, "image": image_encoder,
+    "frames": frames_encoder}
 
 
 class Builder:
@@ -103,6 +106,8 @@ class Builder:
         encoded, memory, state = self.begin(graph)
         size = self.config.encoder.hidden_size * (1 + self.config.encoder.bidirectional)
         graph.output("summary", encoded.summary, "float32", ["B", size])
+        if self.config.source.kind != "text":  # elsewhere the source's own length tells
+            graph.output("positions", encoded.lengths, "int64", ["B"])
         if "values" not in memory:
             graph.output("states", encoded.values, "float32", ["B", "S2", size])
         for prefix, parts in ((MEMORY, memory), (STATE, state)):

@@ -211,9 +211,9 @@ def _note(digest: blake2b, pair: tuple[Item | None, Item], *texts: str) -> None:
 
 
 def _compact(item: Item) -> Item:
-    """Ids and numbers as 4 bytes instead of 8."""
-    return Item({name: array.astype(np.int32 if array.dtype.kind in "iu" else np.float32)
-                 for name, array in item.fields.items()})
+    """Ids and numbers as 4 bytes instead of 8; bytes stay."""
+    return Item({name: array if array.dtype == np.uint8 else array.astype(
+        np.int32 if array.dtype.kind in "iu" else np.float32) for name, array in item.fields.items()})
 
 
 def _metric(config: Config, head: Any) -> str:
