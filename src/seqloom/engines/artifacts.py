@@ -66,7 +66,8 @@ def write_models(folder: Path, models: dict[str, Models], description: dict[str,
             with atomic_file(target / name, "wb") as file:
                 file.write(content)
             files[precision][graph] = {"file": name, "bytes": len(content), "sha256": checksum(content)}
-    write_json(target / MANIFEST, {"format_version": ARTIFACT_VERSION, **description, "models": files})
+    write_json(target / MANIFEST, {"format_version": ARTIFACT_VERSION, **description, "weights_stamp": _stamp(folder),
+                                   "models": files})
 
 
 def weights_checksum(folder: Path) -> str:
@@ -76,6 +77,15 @@ def weights_checksum(folder: Path) -> str:
         return ""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _stamp(folder: Path) -> list[int] | None:
+    """Bytes of model.safetensors and when it was written, in nanoseconds; None where there is none."""
+    path = folder / WEIGHTS
+    if not path.is_file():
+        return None
+    status = path.stat()
+    return [status.st_size, status.st_mtime_ns]
 
 
 def read_manifest(run: Run) -> dict[str, Any] | None:
@@ -97,8 +107,10 @@ def read_manifest(run: Run) -> dict[str, Any] | None:
 
 def is_stale(run: Run, manifest: dict[str, Any]) -> bool:
     """Whether the run's weights have changed since the export."""
-    now = weights_checksum(run.folder)
-    return bool(now) and now != manifest["weights_sha256"]
+    stamp = _stamp(run.folder)
+    if stamp is None or stamp == manifest.get("weights_stamp"):  # the very file: a checksum takes longer than answering
+        return False
+    return weights_checksum(run.folder) != manifest["weights_sha256"]
 
 
 def exported_precisions(manifest: dict[str, Any]) -> list[str]:

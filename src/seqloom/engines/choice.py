@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from threading import Thread
 from typing import Any
 
 from seqloom.engines import artifacts
@@ -47,11 +48,13 @@ def open_engine(run: Run, engine: str = "auto", device: str = "auto", threads: i
 
 def _onnx_engine(run: Run, manifest: dict[str, Any], precision: str, threads: int | None) -> Any:
     """The exported graphs in ONNX Runtime. Raises RunFolderError where this version of it cannot read them."""
+    # Checksums take as long as loading the runtime, and need no interpreter: both at the same time.
+    reading = Background(lambda: artifacts.read_models(run, manifest, precision))
     import onnxruntime
 
     from seqloom.engines.onnx import OnnxEngine
 
-    models = artifacts.read_models(run, manifest, precision)
+    models = reading.result()
     try:
         return OnnxEngine(*models, threads=threads, name=f"onnx {precision}")
     except UsageError:
@@ -62,6 +65,29 @@ def _onnx_engine(run: Run, manifest: dict[str, Any], precision: str, threads: in
                              where=str(run.folder / artifacts.FOLDER),
                              fix=f"pip install -U onnxruntime, or {artifacts.EXPORT_AGAIN.format(folder=run.folder)}"
                              ) from error
+
+
+class Background:
+    """A call in a thread of its own; `result` waits for what it gives or raises."""
+
+    def __init__(self, call: Callable[[], Any]) -> None:
+        self._found: Any = None
+        self._error: BaseException | None = None
+        self._thread = Thread(target=self._run, args=(call,), daemon=True)
+        self._thread.start()
+
+    def _run(self, call: Callable[[], Any]) -> None:
+        try:
+            self._found = call()
+        except BaseException as error:
+            self._error = error
+
+    def result(self) -> Any:
+        """What the call gave. Raises what it raised."""
+        self._thread.join()
+        if self._error is not None:
+            raise self._error
+        return self._found
 
 
 def torch_engine(run: Run, device: str, threads: int | None, reason: str = "") -> Any:
