@@ -5,6 +5,7 @@ generation_config.json    decoding defaults, nowhere else
 source.json, target.json  what each side is; their tokenizers beside them
 model.safetensors         weights (best checkpoint)
 metrics.jsonl             one object for each validation
+history                   one validation example, answered at each validation
 README.md                 model card
 checkpoints/best, last    what training can go on from
 onnx/                     exported graphs
@@ -39,6 +40,7 @@ CARD = "README.md"
 SECTIONS = ("data", "source", "encoder", "bridge", "decoder", "head", "training")  # of a whole config.yaml
 CHECKPOINTS = "checkpoints"
 QUARANTINE = "quarantine.tsv"
+HISTORY = "history"  # one validation example at each validation: <step>.json
 REPLACED = ".replaced"  # ends the name of a run that --overwrite replaces, until the new one stands
 
 COPY_AGAIN = "the file is truncated or damaged: copy the run folder again"
@@ -243,6 +245,11 @@ def append_metrics(folder: Path, row: dict[str, Any]) -> None:
     except OSError as error:
         raise TrainingError(f"cannot be written: {error.strerror}", where=str(folder / METRICS),
                             fix=f"free some disk space, then: seqloom train --resume --out {folder}") from None
+
+
+def watched_file(folder: Path, step: int) -> Path:
+    """Where the watched example's answer at an update is kept."""
+    return folder / HISTORY / f"{step:09d}.json"
 
 
 def keep_metrics(folder: Path, count: int) -> None:

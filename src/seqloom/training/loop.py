@@ -33,6 +33,7 @@ from seqloom.training.prepare import Prepared
 from seqloom.training.signals import StopSignals
 from seqloom.training.state import Progress
 from seqloom.training.validation import LOWER_IS_BETTER, validate, validation_line
+from seqloom.training.watched import watch
 from seqloom.types import Ints
 
 SAVE_SECONDS = 180.0  # checkpoints/last is at most this old, so that a crash loses little
@@ -210,6 +211,7 @@ class Trainer:
         self.averaging.before_validation()
         with self.averaging.applied():
             row = {**self._training_row(), **validate(self.model, self.data, self.config, self.reporter)}
+            watch(self.folder, self.model, self.data, self.config, progress.step, self.reporter)
             loss = row["valid_loss"]
             value = loss if self.data.metric == "loss" else float(row[self.data.metric])
             finite = math.isfinite(value) and math.isfinite(loss)
