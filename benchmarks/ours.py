@@ -95,7 +95,7 @@ def make_run(task: dict[str, Any]) -> None:
     write_description(folder, config, data.source, data.head)
     write_weights(folder / WEIGHTS, arrays(stored_weights(model)))
     # Not compared with torch: that takes a while, and random weights say nothing.
-    export_run(folder, int8=True, check=False, shortlist=config.data.train)
+    export_run(folder, int8=True, check=False, shortlist=["train"])
 
 
 def predict(task: dict[str, Any]) -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,9 +15,11 @@ from exported import arrays, stored
 
 import seqloom.export
 from seqloom.config.sections import CorpusConfig
+from seqloom.data.batching import pad
+from seqloom.data.shortlist import FILE, Shortlist
 from seqloom.engines.artifacts import FOLDER, MANIFEST
 from seqloom.errors import DataError, MissingExtraError, RunFolderError, SeqloomError, UsageError
-from seqloom.export import check_exportable, export_run, products
+from seqloom.export import check_exportable, export_run, learn_shortlist, products
 from seqloom.export.parity import Parity
 from seqloom.predictor import load_predictor
 from seqloom.run import CONFIG, WEIGHTS, open_run, write_weights
@@ -190,3 +194,62 @@ def test_whole_number_products_are_those_of_numpy() -> None:
     expected = np.rint(value / rows) @ np.rint(weight / columns[:, None]).T * rows * columns + bias
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=2e-2)  # a number at an edge may round either way
     np.testing.assert_allclose(found[3], bias, rtol=0, atol=0)
+
+
+# --- a vocabulary shortlist ------------------------------------------------------------------------------------------
+
+
+def test_a_shortlist_is_learned_compared_and_goes_along(run: Path, tmp_path: Path, data: list[CorpusConfig]) -> None:
+    said: list[str] = []
+    export = export_run(run, int8=True, data=data, shortlist=[str(data[0].path)], say=said.append)
+    assert [one.precision for one in export.parity] == ["fp32", "int8", "fp32 with shortlist", "int8 with shortlist"]
+    assert said[0].startswith("shortlist: ")
+    assert any(line.startswith("int8 with shortlist against torch fp32: ") for line in said)
+    out = export_run(run, tmp_path / "out", check=False).folder
+    assert (out / FILE).read_bytes() == (run / FILE).read_bytes()
+    for engine in ("onnx", "torch"):
+        predictor = load_predictor(run, engine=engine)
+        allowed = Shortlist.load(run, predictor.source.size, predictor.head.size)
+        text = TRIALS[0].text("source")
+        answer = predictor.predict({"source": text, "features": ""} if len(predictor.source.roles) > 1 else text,
+                                   shortlist=True)
+        own = allowed.lists(pad([predictor.source.read(TRIALS[0])]))[0].tolist()
+        assert {predictor.head.tokenizer.id(token) for token in answer.tokens} <= set(own)
+
+
+def test_a_shortlist_from_the_training_data(run: Path, data: list[CorpusConfig]) -> None:
+    opened = open_run(run)
+    opened.config.data.train.append(data[0])
+    found = learn_shortlist(opened, ["train"], print)
+    np.testing.assert_array_equal(found.ids, learn_shortlist(opened, data, print).ids)
+
+
+def test_a_shortlist_that_costs_too_much_is_said(run: Path, tmp_path: Path) -> None:
+    """The run's own answers are the references, and the shortlist knows one symbol only."""
+    records = [trial.text("source") for trial in TRIALS]
+    own = load_predictor(run, engine="torch").predict(records, max_length=6)
+    path = tmp_path / "own.tsv"
+    path.write_text("".join(f"{record}\t{answer.text}\n" for record, answer in zip(records, own, strict=True)))
+    Shortlist(np.array([1, 3]), np.zeros(open_run(run).source.size + 1, np.int64), np.zeros(0, np.int64),
+              open_run(run).head.size).save(run)
+    said: list[str] = []
+    export_run(run, data=[CorpusConfig(path=str(path))], say=said.append)
+    assert any(line.startswith("the shortlist costs more than it should: ") for line in said)
+
+
+def test_a_shortlist_is_of_words_for_words(run: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"(?s)copies symbols of its source.*fix: export without a shortlist"):
+        learn_shortlist(open_run(stored(tiny(copying=True), tmp_path / "copying")), [], print)
+    opened = open_run(run)
+    changed = opened.config.model_copy(update={"head": SimpleNamespace(kind="tags")})
+    with pytest.raises(UsageError, match="this run goes from text to tags"):
+        learn_shortlist(replace(opened, config=changed), [], print)
+
+
+def test_without_a_run_folder_there_is_no_shortlist(run: Path) -> None:
+    predictor = load_predictor(run, engine="torch")
+    with pytest.raises(RunFolderError, match="the run has no vocabulary shortlist"):
+        predictor.predict("a b", shortlist=True)
+    predictor.run = None
+    with pytest.raises(UsageError, match="a shortlist belongs to a run folder"):
+        predictor.predict("a b", shortlist=True)

@@ -18,6 +18,9 @@ def export(
     data: Annotated[list[str] | None, typer.Option("--data", metavar="FILE", help=(
         "Compare on this file, in the columns of the training data; may be repeated. Validation data when not given."))
     ] = None,
+    shortlist: Annotated[list[str] | None, typer.Option("--shortlist", metavar="FILE", help=(
+        "Learn a vocabulary shortlist from the pairs of this file, which decoding.shortlist then uses: faster with a "
+        "large vocabulary; may be repeated. The word train stands for the run's own training data."))] = None,
     check: Annotated[bool, typer.Option("--check/--no-check", help="Compare the export with the model.")] = True,
     overwrite: Overwrite = False,
     quiet: Quiet = False,
@@ -32,4 +35,4 @@ def export(
 
     reporter = reporter_for(quiet=quiet)
     export_run(run, out, int8=int8, overwrite=overwrite, check=check, say=reporter.say,
-               data=[CorpusConfig(path=path) for path in data] if data else None)
+               data=[CorpusConfig(path=path) for path in data] if data else None, shortlist=shortlist)

@@ -206,7 +206,7 @@ class DecodingConfig(Section):
     allow_unknown: bool = text(True, "May produce the unknown symbol.")
     replace_unknown: bool = text(False, "Put the source token with the largest attention weight for an unknown one.")
     shortlist: bool = text(False, "Answer only with symbols that a learned list has for the source's own symbols: "
-                                  "faster with a large vocabulary; learned by `seqloom export --shortlist`.")
+                                  "faster with a large vocabulary; learned by `seqloom export --shortlist FILE`.")
     batch_tokens: Positive = text(4096, "Source tokens decoded together.")
 
 

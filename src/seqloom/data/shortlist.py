@@ -58,10 +58,10 @@ class Shortlist:
     def load(cls, folder: Path, source_size: int, target_size: int) -> Shortlist:
         """Read what `save` wrote. Raises RunFolderError where it is missing, damaged or of other vocabularies."""
         path = folder / FILE
-        again = f"make it again: seqloom export {folder} --shortlist"
+        again = f"make it again: seqloom export {folder} --shortlist FILE"
         if not path.is_file():
             raise RunFolderError("the run has no vocabulary shortlist", where=str(path),
-                                 fix=f"learn one: seqloom export {folder} --shortlist, or predict without")
+                                 fix=f"learn one: seqloom export {folder} --shortlist FILE, or predict without")
         from safetensors import SafetensorError, safe_open
 
         try:

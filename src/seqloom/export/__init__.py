@@ -23,6 +23,7 @@ from seqloom.run import CARD, WEIGHTS, Run, new_run_folder, open_run, write_desc
 from seqloom.types import Ints, Record
 
 Say = Callable[[str], None]
+TRAINING = "train"  # the run's own training data, where files are asked for
 
 
 class Export(NamedTuple):
@@ -33,15 +34,15 @@ class Export(NamedTuple):
 
 
 def export_run(folder: str | Path, out: str | Path | None = None, *, int8: bool = False, overwrite: bool = False,
-               data: Sequence[CorpusConfig] | None = None, shortlist: Sequence[CorpusConfig] | None = None,
+               data: Sequence[CorpusConfig] | None = None, shortlist: Sequence[str | CorpusConfig] | None = None,
                check: bool = True, limit: int = 500, say: Say | None = None) -> Export:
     """Export a run, and compare the export with torch (where it is installed) on real inputs.
 
     out:   a new folder that predicts without model.safetensors; into the run itself when not given.
     int8:  whole numbers, a quarter of the size; beside fp32 in the run itself, instead of it in a new folder.
     data:  files to compare on; the run's validation data, else its training data, when not given.
-    shortlist: learn a vocabulary shortlist from these pairs, the training data best of all, and store it beside the
-           graphs (see data.shortlist); without, the one that the run has goes along.
+    shortlist: learn a vocabulary shortlist from the pairs of these files, "train" being the run's own training data,
+           and store it in the folder (see data.shortlist); without, the one that the run has goes along.
     limit: at most this many inputs are compared.
 
     Raises UsageError for what cannot be exported, RunFolderError for a broken run, and SeqloomError when the export
@@ -93,11 +94,18 @@ def build_models(run: Run, *, int8: bool = False) -> Models:
     return models
 
 
-def learn_shortlist(run: Run, corpora: Sequence[CorpusConfig], say: Say) -> Shortlist:
+def learn_shortlist(run: Run, given: Sequence[str | CorpusConfig], say: Say) -> Shortlist:
     """A vocabulary shortlist from pairs. Raises UsageError for models that cannot use one, DataError without pairs."""
     if run.config.decoder.copy_source:
         raise UsageError("this model copies symbols of its source, which no shortlist knows",
                          fix="export without a shortlist")
+    if run.config.source.kind != "text" or run.config.head.kind != "sequence":
+        raise UsageError(f"a shortlist is of words for words, and this run goes from {run.config.source.kind} to "
+                         f"{run.config.head.kind}", fix="export without a shortlist")
+    corpora: list[CorpusConfig] = []
+    for one in given:
+        own = run.config.data.train if one == TRAINING else [CorpusConfig(path=one) if isinstance(one, str) else one]
+        corpora += own
 
     def pairs() -> Iterator[tuple[Ints, Ints]]:
         roles = [*run.source.roles, "target"]

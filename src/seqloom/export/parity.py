@@ -16,6 +16,7 @@ import numpy as np
 
 from seqloom.config.sections import CorpusConfig
 from seqloom.data.files import read_records
+from seqloom.data.shortlist import FILE
 from seqloom.engines.artifacts import read_manifest, read_models
 from seqloom.engines.choice import torch_engine
 from seqloom.engines.onnx import OnnxEngine
@@ -105,6 +106,24 @@ def check_parity(run: Run, exported: Run, precisions: Sequence[str], data: Seque
                                    ", or export without --int8" if precision == "int8" else
                                    ", and report this: it is a fault of seqloom"))
         found.append(parity)
+    if (exported.folder / FILE).is_file():
+        found += _with_shortlist(run, exported, reference, engines, records, say)
+    return found
+
+
+def _with_shortlist(run: Run, exported: Run, reference: Any, engines: Mapping[str, Any], records: Sequence[Record],
+                    say: Say) -> list[Parity]:
+    """What the vocabulary shortlist changes. It is an option, so a loss is told and nothing is refused."""
+    decoding = run.config.decoding.model_copy(update={"shortlist": True})
+    found = []
+    for precision, engine in engines.items():
+        parity = compare(run, reference, engine, records, f"{precision} with shortlist",
+                         predictor=Predictor(run.source, run.head, engine, decoding, exported))
+        for line in parity.lines():
+            say(line)
+        if problem := parity.problem():
+            say(f"the shortlist costs more than it should: {problem}; learn it from more pairs, or predict without")
+        found.append(parity)
     return found
 
 
@@ -133,15 +152,21 @@ def _is_there(corpus: CorpusConfig) -> bool:
     return all(Path(path).is_file() for path in (corpus.path, corpus.source, corpus.target) if path)
 
 
-def compare(run: Run, reference: Any, engine: Any, records: Sequence[Record], precision: str) -> Parity:
-    """Answers of two engines to the same records, and their scores of the reference's answers."""
+def compare(run: Run, reference: Any, engine: Any, records: Sequence[Record], precision: str, *,
+            predictor: Predictor | None = None) -> Parity:
+    """Answers of two engines to the same records, and their scores of the reference's answers.
+
+    predictor: what answers with `engine`; as the run decodes when not given.
+    """
     if not records:
         raise DataError("no usable input to compare on", fix="give a file with --data")
-    before, after = (Predictor(run.source, run.head, one, run.config.decoding, run) for one in (reference, engine))
-    expected, given = (list(predictor.predict_records(records)) for predictor in (before, after))
+    decoding = run.config.decoding.model_copy(update={"shortlist": False})
+    before = Predictor(run.source, run.head, reference, decoding, run)
+    after = predictor or Predictor(run.source, run.head, engine, decoding, run)
+    expected, given = (list(one.predict_records(records)) for one in (before, after))
     targets = [Record({**record.fields, "target": prediction.text}, record.path, record.line)
                for record, prediction in zip(records, expected, strict=True) if prediction.text]
-    scored = [list(predictor.score_records(targets)) for predictor in (before, after)]
+    scored = [list(one.score_records(targets)) for one in (before, after)]
     largest = max((float(np.abs(one.token_scores - other.token_scores).max())
                    for one, other in zip(*scored, strict=True) if len(one.token_scores)), default=0.0)
     changed = [(one, other) for one, other in zip(expected, given, strict=True) if one.tokens != other.tokens]
