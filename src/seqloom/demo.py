@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import sys
 import time
+from itertools import islice
 from pathlib import Path
 
 from seqloom.api import evaluate, load, training_session
 from seqloom.config.loading import load_config
+from seqloom.config.sections import CorpusConfig
 from seqloom.data.dates import LOCALES, write_dates
+from seqloom.data.files import read_records
+from seqloom.data.generated import TASKS
+from seqloom.errors import UsageError
 from seqloom.plots import write_attention
 from seqloom.progress import duration, reporter_for
 from seqloom.run import create_run_folder
+from seqloom.types import Record
 
 EXAMPLES = ("Friday, March 5, 2021", "5. März 2021", "2021년 3월 5일 금요일", "5 de marzo de 2021", "2021年3月5日")
 
@@ -24,6 +30,47 @@ Try next:
   seqloom curves {run} -o curves.html
   seqloom train YOUR.tsv --preset g2p --out runs/mine   # presets: seqloom presets
 """
+
+
+DATES = "dates"
+SHOWN = 5  # answers of a task's test part
+
+
+def run_task(name: str, out: str | None = None, *, overwrite: bool = False, quiet: bool = False) -> Path:
+    """Train a built-in task into `out` (runs/<name> when not given); prints results. Returns the run folder.
+
+    Raises UsageError for a task that is not there.
+    """
+    if name == DATES:
+        return run_demo(out or f"runs/{name}", overwrite=overwrite, quiet=quiet)
+    if name not in TASKS:
+        raise UsageError(f"unknown task '{name}'", fix=f"use one of: {', '.join((DATES, *TASKS))}")
+    task = TASKS[name]
+    session = training_session()
+    folder = create_run_folder(out or f"runs/{name}", name, overwrite=overwrite)
+    files = task.write(folder)
+    data = {"train": [{"path": str(files["train"])}], "valid": [{"path": str(files["valid"])}]}
+    config, _ = load_config(preset=task.preset, values={**task.values, "data": data})
+    began = time.monotonic()
+    session.train_run(config, folder, reporter=reporter_for(quiet=quiet), made=True)
+    seconds = time.monotonic() - began
+    scores = evaluate(folder, files["test"], quiet=quiet).scores
+    say = sys.stdout.write
+    say(f"\n{task.title}, trained in {duration(seconds)}.\n")
+    say(f"Held-out test: {task.measure} {float(scores[task.measure]):.4f} of {scores['count']:,}.\n\n")
+    model = load(folder)
+    records = read_records([CorpusConfig(path=str(files["test"]))], None, ("source", "target"))
+    shown = [record for record in islice(records, SHOWN) if isinstance(record, Record)]
+    answers = list(model.predict_records(shown, attention=True))
+    for record, answer in zip(shown, answers, strict=True):
+        say(f"  {record.text('source')}  →  {answer.text}   (it is: {record.text('target')})\n")
+    if answers and answers[0].attention is not None:
+        picture = folder / "attention.html"
+        write_attention(answers[0], picture, input_text=shown[0].text("source"))
+        say(f"\nAttention of the first: {picture}\n")
+    say(f"\nTry next:\n  seqloom predict {folder} {folder}/test.tsv\n"
+        f"  seqloom evaluate {folder} {folder}/test.tsv --json\n")
+    return folder
 
 
 def run_demo(out: str, *, overwrite: bool = False, quiet: bool = False) -> Path:
