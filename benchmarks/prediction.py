@@ -71,10 +71,11 @@ def make_run(task: dict[str, Any], path: Path) -> None:
 
 
 def sizes(work: Work, run: Path) -> list[Row]:
-    """What the graphs take on disk."""
-    found = {precision: sum(path.stat().st_size for path in (run / "onnx").glob("*.onnx")
-                            if (".int8." in path.name) == (precision == "int8")) for precision in ("fp32", "int8")}
-    return [compare(f"prediction {work.shape.name}: graphs on disk, {precision}", "MB", [size / 1e6], note=work.data)
+    """What the graphs and their arrays take on disk."""
+    files = [path for path in (run / "onnx").iterdir() if path.suffix in (".onnx", ".safetensors")]
+    found = {precision: sum(path.stat().st_size for path in files if (".int8." in path.name) == (precision == "int8"))
+             for precision in ("fp32", "int8")}
+    return [compare(f"prediction {work.shape.name}: model on disk, {precision}", "MB", [size / 1e6], note=work.data)
             for precision, size in found.items()]
 
 

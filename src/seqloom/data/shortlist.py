@@ -39,9 +39,13 @@ class Shortlist:
     def lists(self, source: Padded) -> Ints:
         """[B L] the symbols of each sentence, ascending, -1 after them. Depends on that sentence alone."""
         found = []
-        for row, length in zip(source.main, source.lengths, strict=True):
-            own = [self.ids[self.starts[symbol]:self.starts[symbol + 1]] for symbol in np.unique(row[:length])]
-            found.append(np.unique(np.concatenate([self.common, *own])))
+        starts, always = self.starts.tolist(), np.zeros(self.target_size, np.bool_)
+        always[self.common] = True
+        for row, length in zip(source.main.tolist(), source.lengths.tolist(), strict=True):
+            allowed = always.copy()  # quicker than to sort and compare ids
+            for symbol in set(row[:length]):
+                allowed[self.ids[starts[symbol]:starts[symbol + 1]]] = True
+            found.append(np.flatnonzero(allowed))
         lists: Ints = np.full((len(found), max(map(len, found), default=0)), -1, np.int64)
         for row, one in zip(lists, found, strict=True):
             row[: len(one)] = one
