@@ -108,7 +108,8 @@ def im2latex(data: Path, out: Path) -> Written:
             file = packed.extractfile(member) if member.isfile() else None
             if file is None:
                 continue
-            page = Image.open(file).convert("L")
+            drawn = Image.open(file).convert("RGBA")  # the ground is transparent
+            page = Image.alpha_composite(Image.new("RGBA", drawn.size, "white"), drawn).convert("L")
             box = page.point(lambda value: 255 * (value < INK)).getbbox()
             if box is None:
                 raise SystemExit(f"{member.name} is an empty page")

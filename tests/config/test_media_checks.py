@@ -29,6 +29,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
      "no frequency of the spectrum lies in filter 1$"),
     ({"source": {"kind": "image", "height": 8, "width": 64}}, "source.height is 8, but source.channels has 4 blocks"),
     ({"source": {"kind": "frames", "height": 64, "width": 15}}, "source.width is 15"),
+    ({"source": {"kind": "image", "backbone": "x", "colour": "grey"}}, "source.backbone is given: it reads three"),
     ({"source": {"kind": "image"}, "decoder": {"copy_source": True}}, "has no symbols to copy"),
     ({"source": {"kind": "image"}, "head": {"kind": "tags"}}, "which do not go together"),
     ({"source": {"kind": "audio"}, "decoder": {"context": "in_step", "first_input": True},

@@ -83,6 +83,9 @@ def picture_size(config: Config) -> Problems:
     if not isinstance(source, ImageSourceConfig | FramesSourceConfig):
         return
     if isinstance(source, ImageSourceConfig) and source.backbone is not None:
+        if source.colour == "grey":
+            yield Problem("source.colour is grey, but source.backbone is given: it reads three channels",
+                          "set source.colour to colour")
         return
     least = 2 ** len(source.channels)
     for name, size in (("height", source.height), ("width", source.width)):

@@ -100,8 +100,8 @@ class ImageSourceConfig(PictureSection):
 
     kind: Literal["image"] = "image"
     backbone: str | None = text(
-        None, "A pretrained network instead of our own, by the path of its folder or its name on the Hugging Face "
-              "hub; it reads the size that it was trained on.")
+        None, "A pretrained network of transformers instead of our own convolutions, by the path of its folder or its "
+              "name on the Hugging Face hub. Height and width should be what it was trained on.")
     freeze_backbone: bool = text(True, "Keep the backbone as it is.")
     regions: Literal["affine", "rows"] = text(
         "affine", "What attention reads for each region: an affine map of its channels, or an encoder that reads the "

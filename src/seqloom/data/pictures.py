@@ -147,4 +147,4 @@ def _prepared(image: Any, shape: Shape) -> Ints:
         image = canvas
     elif image.size != size:
         image = image.resize(size, Image.Resampling.BILINEAR)
-    return np.asarray(image, np.uint8).reshape(shape.height, shape.width, shape.channels)
+    return np.array(image, np.uint8).reshape(shape.height, shape.width, shape.channels)

@@ -25,15 +25,23 @@ class Source(SourceBase):
     window = 256  # of decoded pictures
     config: ImageSourceConfig
 
-    def __init__(self, config: ImageSourceConfig) -> None:
+    def __init__(self, config: ImageSourceConfig, backbone: dict[str, Any] | None = None) -> None:
+        """backbone: how to build the pretrained network, and its grid; see nn.backbone.describe."""
         self.config = config
+        self.backbone = backbone
 
     # --- reading ---
 
     @classmethod
     def fit(cls, config: ImageSourceConfig, records: Iterable[Record], shared: Any = None) -> Source:
-        """Nothing is learned: the configuration says the size of a picture."""
-        return cls(config)
+        """Nothing is learned: the configuration says the size of a picture. Asks what a backbone is made of."""
+        if config.backbone is None:
+            return cls(config)
+        from seqloom.nn.backbone import build, describe
+
+        described = describe(config.backbone)
+        built = build(described, config.height, config.width, frozen=config.freeze_backbone)
+        return cls(config, {**described, "grid": list(built.grid)})
 
     @property
     def shape(self) -> Shape:
@@ -48,7 +56,10 @@ class Source(SourceBase):
     @property
     def grid(self) -> tuple[int, int]:
         """Rows and columns of regions."""
-        return self.config.grid
+        if self.backbone is None:
+            return self.config.grid
+        rows, columns = self.backbone["grid"]
+        return rows, columns
 
     def read(self, record: Record) -> Item:
         """A picture [H W C] uint8. Raises DataError at the record's file:line: see data.pictures."""
@@ -68,25 +79,46 @@ class Source(SourceBase):
 
     def build(self, config: Config) -> ImageEncoder:
         """Convolutions, and the map of regions and summary to the memory."""
+        from seqloom.nn.backbone import Backbone, build
         from seqloom.nn.convolution import PictureConvolutions
         from seqloom.nn.picture_encoders import ImageEncoder
 
-        pictures = PictureConvolutions(self.shape.channels, self.config.channels)
+        pictures: PictureConvolutions | Backbone
+        if self.backbone is None:
+            pictures = PictureConvolutions(self.shape.channels, self.config.channels)
+        else:
+            pictures = build(self.backbone, self.config.height, self.config.width,
+                             frozen=self.config.freeze_backbone)
         return ImageEncoder(pictures, pictures.output_size, *self.grid, self.config, config.encoder,
                             summary_read=reads_summary(config))
+
+    def insert_pretrained(self, encoder: ImageEncoder, *, fresh: bool) -> list[str]:
+        """The backbone's weights. Raises ConfigError where they cannot be read."""
+        from seqloom.nn.backbone import Backbone, insert
+
+        if self.config.backbone is None:
+            return []
+        assert isinstance(encoder.pictures, Backbone)
+        if fresh:
+            insert(encoder.pictures, self.config.backbone)
+        encoder.pictures.freeze()
+        count = sum(parameter.numel() for parameter in encoder.pictures.parameters())
+        frozen = "which stay" if self.config.freeze_backbone else "which are trained"
+        return [f"backbone: {count:,} numbers of {self.config.backbone}, {frozen}"]
 
     # --- storage ---
 
     def save(self, folder: Path) -> None:
         """Write source.json, with the size of a picture and of its grid of regions."""
-        write_json(folder / "source.json", {"kind": self.kind, "roles": list(self.roles), "size": self.size,
-                                            "shape": self.shape._asdict(), "grid": list(self.grid)})
+        write_json(folder / "source.json", {
+            "kind": self.kind, "roles": list(self.roles), "size": self.size, "shape": self.shape._asdict(),
+            "grid": list(self.grid), "backbone": self.backbone})
 
     @classmethod
     def load(cls, folder: Path, config: ImageSourceConfig) -> Source:
         """Read what `save` wrote. Raises RunFolderError."""
-        read_json(folder / "source.json", "kind", "size")
-        return cls(config)
+        stored = read_json(folder / "source.json", "kind", "size", "backbone")
+        return cls(config, stored["backbone"])
 
 
 def reads_summary(config: Config) -> bool:
