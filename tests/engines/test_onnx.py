@@ -85,13 +85,13 @@ def test_answers_do_not_depend_on_neighbours(wide: tuple[Tiny, Path], engine: st
     draw = np.random.default_rng(2)
     letters = np.array(list("abcdefxy"))
     items = [task.item(type(TRIALS[0])({"source": " ".join(draw.choice(letters, size)), "target": "", "features": ""}))
-             for size in draw.integers(1, 30, 24)]
+             for size in draw.integers(1, 30, 64)]
     options = DecodingConfig(max_length=8, **changes)
     runtime = load_predictor(folder, engine=engine).engine
     everything = list(range(len(items)))
     together = answers(runtime, items, [everything], options)
     shuffled = [int(index) for index in draw.permutation(len(items))]
-    for groups in ([[index] for index in everything], [shuffled[start:start + 7] for start in range(0, 24, 7)]):
+    for groups in ([[index] for index in everything], [shuffled[start:start + 7] for start in range(0, 64, 7)]):
         for one, other in zip(together, answers(runtime, items, groups, options), strict=True):
             assert one.ids.tolist() == other.ids.tolist()
             np.testing.assert_allclose(one.token_scores, other.token_scores, rtol=0, atol=1e-6)

@@ -18,7 +18,7 @@ from seqloom.engines.onnx import OnnxEngine
 from seqloom.engines.parallel import spread
 from seqloom.errors import SeqloomError
 from seqloom.search import search, whole
-from seqloom.types import Padded
+from seqloom.types import Padded, Record
 from tiny import TRIALS, Tiny, tiny
 
 CALLS = [case for case in CASES if not case["copying"]]
@@ -39,6 +39,25 @@ def compare(task: Tiny, engine: OnnxEngine, monkeypatch: pytest.MonkeyPatch, **c
 @pytest.mark.parametrize("case", CALLS, ids=name_of)
 def test_one_call_is_the_same_as_steps(case: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     compare(*built(name_of(case)), monkeypatch)
+
+
+@pytest.mark.parametrize("int8", [False, True])
+def test_alone_in_one_call_is_the_same_as_among_others(int8: bool) -> None:
+    """Sizes at which the runtime's kernels cut their work: 64 sentences in steps, four and one in a call."""
+    values = {"source": {"embedding_size": 40}, "encoder": {"hidden_size": 72, "bidirectional": True},
+              "decoder": {"hidden_size": 160, "embedding_size": 40}}
+    task, draw = tiny(values), np.random.default_rng(2)
+    engine = onnx_engine(task, int8=int8)
+    items = [task.item(Record({"source": " ".join(draw.choice(list("abcdefxy"), size)), "target": "", "features": ""}))
+             for size in draw.integers(1, 30, 64)]
+    options = DecodingConfig(beam_size=1, max_length=12)
+    together = search(engine, pad(items), options)
+    for count in (1, 4):
+        for start in range(0, 64, count):
+            for [one], [other] in zip(search(engine, pad(items[start:start + count]), options),
+                                      together[start:start + count], strict=True):
+                assert one.ids.tolist() == other.ids.tolist()
+                np.testing.assert_allclose(one.token_scores, other.token_scores, rtol=0, atol=2e-6)
 
 
 @pytest.mark.parametrize("changes", [{"allow_unknown": False}, {"length_penalty": 0.5, "length_penalty_kind": "wu"},
