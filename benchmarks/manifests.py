@@ -102,6 +102,7 @@ def im2latex(data: Path, out: Path) -> Written:
     """Rendered formulas, cut to their ink and half as large → signs of LaTeX with spaces between them."""
     from PIL import Image
 
+    empty: set[str] = set()
     (out / "images").mkdir(exist_ok=True)
     with tarfile.open(data / "images.tar.gz") as packed:
         for member in packed:
@@ -112,7 +113,8 @@ def im2latex(data: Path, out: Path) -> Written:
             page = Image.alpha_composite(Image.new("RGBA", drawn.size, "white"), drawn).convert("L")
             box = page.point(lambda value: 255 * (value < INK)).getbbox()
             if box is None:
-                raise SystemExit(f"{member.name} is an empty page")
+                empty.add(Path(member.name).name)
+                continue
             cut = page.crop((max(0, box[0] - MARGIN), max(0, box[1] - MARGIN), box[2] + MARGIN, box[3] + MARGIN))
             small = cut.resize((max(1, cut.width // SHRINK), max(1, cut.height // SHRINK)), Image.Resampling.BILINEAR)
             small.save(out / "images" / Path(member.name).name)
@@ -121,7 +123,8 @@ def im2latex(data: Path, out: Path) -> Written:
     for split, name in (("train", "train"), ("validate", "valid"), ("test", "test")):
         rows = [line.split() for line in (data / f"{split}.lst").read_text().splitlines()]
         lines = [(f"images/{image}.png", " ".join(SIGN.findall(formulas[int(number)]))) for number, image, _ in rows]
-        written.append(_write(out / f"{name}.tsv", lines))
+        written.append(_write(out / f"{name}.tsv", [line for line in lines if Path(line[0]).name not in empty]))
+    sys.stdout.write(f"left out: {len(empty)} empty pages ({', '.join(sorted(empty))})\n")
     return written
 
 
