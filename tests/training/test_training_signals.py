@@ -114,7 +114,7 @@ def test_the_update_in_progress_ends_and_is_saved(send: Callable[[], None], code
     assert "going on from step 2, epoch 1" in told.lines
     assert [row["step"] for row in rows_of(tmp_path / "run")] == [6, 12, 18]
     resume_run(tmp_path / "run", reporter=told)
-    (note,) = [line for line in told.lines if line.startswith("note: nothing was left to do: 3 epochs are done; limits")]
+    (note,) = [line for line in told.lines if line.startswith("note: nothing was left to do: 3 epochs are done; ")]
     assert told.lines.index(note) > told.lines.index("going on from step 18, epoch 4")
 
 
@@ -123,7 +123,8 @@ def test_it_is_said_when_not_one_answer_is_right(tmp_path: Path) -> None:
     path = tmp_path / "pairs.tsv"
     path.write_text("".join(f"a{number}\tx{number}\n" for number in range(30)), encoding="utf-8")
     told = Told()
-    train_run(configuration(path, path, training={"epochs": 1, "metric": "exact_match"}), tmp_path / "run", reporter=told)
+    config = configuration(path, path, training={"epochs": 1, "metric": "exact_match"})
+    train_run(config, tmp_path / "run", reporter=told)
     assert [line for line in told.lines if line.startswith("note: not one validation answer is right (exact_match 0)")]
 
 

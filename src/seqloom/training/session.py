@@ -109,8 +109,8 @@ def resume_run(folder: str | Path, config: Config | None = None, *, reporter: Re
         reporter.say(f"going on from step {before:,}, epoch {trainer.progress.epoch + 1}")
         trainer.run(signals)
         if trainer.progress.step == before and not signals.received:
-            reporter.say(f"note: nothing was left to do: {trainer.progress.finished}; limits count from the start of the "
-                         "run: give larger ones with --epochs, --max-steps, --max-minutes or training.patience")
+            reporter.say(f"note: nothing was left to do: {trainer.progress.finished}; limits count from the start of "
+                         "the run: give larger ones with --epochs, --max-steps, --max-minutes or training.patience")
         return _finish(trainer, run.folder, reporter, signals)
 
 
@@ -230,8 +230,8 @@ def _finish(trainer: Trainer, folder: Path, reporter: Reporter, signals: StopSig
     reporter.say(f"done: {progress.finished}. {progress.step:,} updates in {duration(progress.seconds)}; best at step "
                  f"{progress.best_step:,}. Validation with the run's decoding options: {shown}")
     if names and not any(float(result[name]) for name in names):
-        reporter.say(f"note: not one validation answer is right ({shown}): with many unknown symbols (above) take smaller "
-                     "ones, --set head.tokenizer=character; else train longer, or give more data")
+        reporter.say(f"note: not one validation answer is right ({shown}): with many unknown symbols (above) take "
+                     "smaller ones, --set head.tokenizer=character; else train longer, or give more data")
     with atomic_file(folder / CARD) as file:
         file.write(model_card(trainer.config, data, progress, result))
     signals.stop("the run is whole, but for its export to ONNX: seqloom export makes it", folder)
