@@ -137,8 +137,9 @@ def _library() -> Any:
         import transformers
     except ImportError:
         raise MissingExtraError("transformers", "backbone", "a pretrained backbone") from None
-    transformers.utils.logging.disable_progress_bar()  # one of ours runs
-    return transformers
+    library: Any = transformers
+    library.utils.logging.disable_progress_bar()  # one of ours runs
+    return library
 
 
 def _unusable(name: str, error: BaseException) -> ConfigError:
