@@ -87,7 +87,62 @@ def test_text_of_any_script_is_data_and_never_markup(cli: Command, run: Path, tm
     assert "<U+202E>" in unpacked(shown)["source_tokens"]  # type: ignore[operator]
 
 
+def test_the_path(cli: Command, run: Path, tmp_path: Path) -> None:
+    for suffix in (".html", ".svg", ".json"):
+        assert cli("explain", run, "fab", "--path", "-o", tmp_path / f"x{suffix}").code == 0
+    document = json.loads((tmp_path / "x.json").read_text())
+    assert document["padding"]["largest_weight_on_padding"] == 0
+    assert (tmp_path / "x.svg").read_text(encoding="utf-8").rstrip().endswith("</svg>")
+
+
+def test_gates_of_two_runs_side_by_side(cli: Command, run: Path, other: Path, tmp_path: Path) -> None:
+    data, page = tmp_path / "x.json", tmp_path / "x.html"
+    for goal in (data, page):
+        assert cli("explain", run, "fab", "--gates", "--with", other, "--gradients", "-o", goal).code == 0
+    runs = json.loads(data.read_text())["runs"]
+    assert [one["run"] for one in runs] == ["learned", "other"]
+    assert "".join(runs[1]["tokens"]).removesuffix("</s>") == cli("predict", other, stdin=b"fab\n").lines[0]
+    assert [len(one["gradients"]["norms"][0]) for one in runs] == [4, 4]
+    assert len(runs[0]["clipping"]["shares"]) > 1
+    check_offline(page.read_text(encoding="utf-8").replace("http://www.w3.org/2000/svg", ""))
+
+
+def test_what_if(cli: Command, run: Path, tmp_path: Path) -> None:
+    goal = tmp_path / "x.json"
+    answer = cli("predict", run, "-b", "1", stdin=b"fab\n").lines[0]
+    assert cli("explain", run, "fab", "--force", "1=C", "--gold", "BAF", "--reverse", "--edit", "2:1=0.9", "-b", "1",
+               "-o", goal).code == 0
+    document = json.loads(goal.read_text())
+    assert document["before"]["text"] == document["text"] == answer
+    assert document["changes"] == ["token 1 forced to be C", "gold history: BAF", "source read the other way round",
+                                   "weight of token 2 on b set to 0.9"]
+    assert document["after"]["history"] == ["<s>", "C", "A", "F"]
+    assert document["after"]["attention"][1][0] == pytest.approx(0.9)
+    cli("explain", run, "fab", "--force", "1=C", "--set", "max_length=2", "-o", goal)
+    assert len(json.loads(goal.read_text())["after"]["tokens"]) == 2
+
+
+def test_the_history_of_one_example(cli: Command, run: Path, tmp_path: Path) -> None:
+    for suffix in (".html", ".json"):
+        assert cli("explain", run, "--history", "-o", tmp_path / f"x{suffix}").out == f"{tmp_path}/x{suffix}\n"
+    document = json.loads((tmp_path / "x.json").read_text())
+    steps = [json.loads(line)["step"] for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert [one["step"] for one in document["validations"]] == [one["step"] for one in document["curves"]] == steps
+
+
 @pytest.mark.parametrize(("arguments", "message"), [
+    (["--steps", "-o", "x.html"], "INPUT is missing"),
+    (["abc", "--history", "-o", "x.html"], "not an INPUT"),
+    (["--history"], "--history needs a file to write"),
+    (["abc", "--steps", "--path", "-o", "x.html"], "--steps and --path do not fit into one file"),
+    (["abc", "--gradients", "-o", "x.html"], "--gradients goes with --gates"),
+    (["abc", "--path", "--with", "x", "-o", "x.html"], "--with goes with --gates"),
+    (["abc", "--gates", "--with", "nowhere", "-o", "x.html"], "no run folder at nowhere"),
+    (["abc", "--force", "x", "-o", "x.html"], "expected T=TOKEN"),
+    (["abc", "--force", "0=A", "-o", "x.html"], "step 0 is outside"),
+    (["abc", "--edit", "1:2", "-o", "x.html"], "expected T:S=WEIGHT"),
+    (["abc", "--edit", "1:2=..", "-o", "x.html"], "expected T:S=WEIGHT"),
+    (["abc", "--edit", "1:99=0.5", "-o", "x.html"], "source position 99 is outside 1 … 4"),
     (["abc", "--steps"], "--steps needs a file to write"),
     (["abc", "--steps", "-o", "x.svg"], "end the name in one of: .html, .json"),
     (["abc", "--steps", "-o", "nowhere/x.html"], "there is no folder"),

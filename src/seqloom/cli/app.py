@@ -49,7 +49,10 @@ seqloom evaluate runs/en-de --source test.en --target test.de --tokenize none -o
     explain: """\
 seqloom explain runs/g2p phone
 seqloom explain runs/g2p phone -o phone.html --alternatives 5
-seqloom explain runs/g2p phone --steps -o steps.html""",
+seqloom explain runs/g2p phone --steps -o steps.html
+seqloom explain runs/g2p phone --gates --with runs/gru -o gates.html
+seqloom explain runs/g2p phone --force 2=T -o whatif.html
+seqloom explain runs/g2p --history -o history.html""",
     curves: "seqloom curves runs/g2p -o curves.svg --keys train_loss,valid_loss",
     info: "seqloom info runs/g2p",
     doctor: "seqloom doctor train.tsv --valid valid.tsv --preset g2p",

@@ -25,9 +25,16 @@ class Explanation:
 
     run: str
     text: str
+    has_input: bool
     features: str | None
     output: str | None
     views: list[str]
+    gradients: bool
+    beside: list[str]
+    force: list[str]
+    gold: str | None
+    reverse: bool
+    edit: list[str]
     alternatives: str | None
     beam_size: str | None
     set_options: list[str]
@@ -39,12 +46,22 @@ class Explanation:
 
 def run_explanation(request: Explanation) -> None:
     """Answer one input and draw its attention, in the terminal or into a file; or another view of the answer."""
-    if len(request.views) > 1:
-        raise UsageError(f"{' and '.join('--' + name for name in request.views)} do not fit into one file",
-                         fix="ask for one of them at a time")
-    if request.views:
-        from seqloom.cli.views import VIEWS, draw_view
+    from seqloom.cli.views import VIEWS, draw_history, draw_view
 
+    names = [VIEWS[name].option for name in request.views if name in VIEWS]
+    names += ["--history"] * ("history" in request.views)
+    if len(names) > 1:
+        raise UsageError(f"{' and '.join(names)} do not fit into one file", fix="ask for one of them at a time")
+    if (request.gradients or request.beside) and request.views != ["gates"]:
+        raise UsageError(f"{'--gradients' if request.gradients else '--with'} goes with --gates", fix="add --gates")
+    if request.views == ["history"]:
+        if request.has_input:
+            raise UsageError("--history shows an example of the training, not an INPUT", fix="leave INPUT out")
+        draw_history(request)
+        return
+    if not request.has_input:
+        raise UsageError("INPUT is missing", fix="seqloom explain RUN INPUT; see seqloom explain --help")
+    if request.views:
         draw_view(VIEWS[request.views[0]], request, answered)
     else:
         _draw_attention(request)

@@ -57,6 +57,9 @@ font-variant-numeric:tabular-nums}
 .shape{font-variant-numeric:tabular-nums;color:var(--muted);font-size:.8125rem}
 .heat{font-size:.75rem}
 .heat td{min-width:1.5rem;height:1.25rem;padding:0}
+.means td{padding:0 .25rem;text-align:center}
+.units{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,16rem),1fr));gap:.5rem 1rem}
+.units canvas{display:block}
 .heat th{font-weight:400;padding:0 .25rem;position:sticky;left:0;background:var(--paper);text-align:end;
 white-space:nowrap;z-index:1}
 .heat thead th{position:static;text-align:center;vertical-align:bottom}
