@@ -9,6 +9,7 @@ encoder.int8.onnx … weights.int8.safetensors                   int8
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -119,16 +120,37 @@ def exported_precisions(manifest: dict[str, Any]) -> list[str]:
 
 
 def read_models(run: Run, manifest: dict[str, Any], precision: str) -> Models:
-    """The graphs, checked against the manifest before anything reads them. Raises RunFolderError."""
-    return Models(*(_read_checked(run, manifest["models"][precision], graph) for graph in Models._fields))
+    """The graphs, checked against the manifest. Raises RunFolderError."""
+    models, check = open_models(run, manifest, precision)
+    check()
+    return models
 
 
-def _read_checked(run: Run, files: dict[str, Any], graph: str) -> bytes:
+def open_models(run: Run, manifest: dict[str, Any], precision: str) -> tuple[Models, Callable[[], None]]:
+    """The graphs, each as long as the manifest says, and a call that compares their checksums.
+
+    That takes as long as opening the graphs and may go on beside it; nothing is to be answered before it has come to
+    its end. Both raise RunFolderError.
+    """
+    found = [_read_sized(run, manifest["models"][precision], graph) for graph in Models._fields]
+
+    def check() -> None:
+        for content, expected, path in found:
+            if content and checksum(content) != expected:
+                raise RunFolderError("the checksum is not the one of the export: the file was damaged or changed",
+                                     where=str(path),
+                                     fix=f"copy the run folder again, or {EXPORT_AGAIN.format(folder=run.folder)}")
+
+    return Models(*(content for content, _, _ in found)), check
+
+
+def _read_sized(run: Run, files: dict[str, Any], graph: str) -> tuple[bytes, str, Path]:
+    """Content, expected checksum and path of a file; nothing for a graph that the model has not."""
     again = EXPORT_AGAIN.format(folder=run.folder)
     try:
         entry = files[graph]
         if entry is None:
-            return b""
+            return b"", "", Path()
         name, size, expected = str(entry["file"]), int(entry["bytes"]), str(entry["sha256"])
     except (KeyError, TypeError, ValueError):
         raise RunFolderError(f"says nothing usable about {graph}", where=str(run.folder / FOLDER / MANIFEST),
@@ -139,8 +161,4 @@ def _read_checked(run: Run, files: dict[str, Any], graph: str) -> bytes:
     if path.stat().st_size != size or size > SIZE_LIMIT:
         raise RunFolderError(f"{path.stat().st_size:,} bytes, expected {size:,}", where=str(path),
                              fix=f"the file is truncated or damaged: copy the run folder again, or {again}")
-    content = path.read_bytes()
-    if checksum(content) != expected:
-        raise RunFolderError("the checksum is not the one of the export: the file was damaged or changed",
-                             where=str(path), fix=f"copy the run folder again, or {again}")
-    return content
+    return path.read_bytes(), expected, path

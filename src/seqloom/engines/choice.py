@@ -48,46 +48,46 @@ def open_engine(run: Run, engine: str = "auto", device: str = "auto", threads: i
 
 def _onnx_engine(run: Run, manifest: dict[str, Any], precision: str, threads: int | None) -> Any:
     """The exported graphs in ONNX Runtime. Raises RunFolderError where this version of it cannot read them."""
-    # Checksums take as long as loading the runtime, and need no interpreter: both at the same time.
-    reading = Background(lambda: artifacts.read_models(run, manifest, precision))
+    models, check = artifacts.open_models(run, manifest, precision)
+    checking = Background(check)  # beside loading the runtime and opening the graphs, which take as long
     import onnxruntime
 
     from seqloom.engines.onnx import OnnxEngine
 
-    models = reading.result()
     try:
-        return OnnxEngine(*models, threads=threads, name=f"onnx {precision}")
+        engine = OnnxEngine(*models, threads=threads, name=f"onnx {precision}")
     except UsageError:
         raise
     except Exception as error:  # its errors have no base of their own
+        checking.result()  # damage is the reason, where there is any
         reason = str(error).strip().partition("\n")[0]
         raise RunFolderError(f"onnxruntime {onnxruntime.__version__} cannot open the {precision} graphs: {reason}",
                              where=str(run.folder / artifacts.FOLDER),
                              fix=f"pip install -U onnxruntime, or {artifacts.EXPORT_AGAIN.format(folder=run.folder)}"
                              ) from error
+    checking.result()
+    return engine
 
 
 class Background:
-    """A call in a thread of its own; `result` waits for what it gives or raises."""
+    """A call in a thread of its own; `result` waits for its end."""
 
-    def __init__(self, call: Callable[[], Any]) -> None:
-        self._found: Any = None
+    def __init__(self, call: Callable[[], None]) -> None:
         self._error: BaseException | None = None
         self._thread = Thread(target=self._run, args=(call,), daemon=True)
         self._thread.start()
 
-    def _run(self, call: Callable[[], Any]) -> None:
+    def _run(self, call: Callable[[], None]) -> None:
         try:
-            self._found = call()
+            call()
         except BaseException as error:
             self._error = error
 
-    def result(self) -> Any:
-        """What the call gave. Raises what it raised."""
+    def result(self) -> None:
+        """Raises what the call raised."""
         self._thread.join()
         if self._error is not None:
             raise self._error
-        return self._found
 
 
 def torch_engine(run: Run, device: str, threads: int | None, reason: str = "") -> Any:
