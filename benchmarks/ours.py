@@ -136,7 +136,7 @@ def answers(predictor: Any, sources: list[str], steps: list[int], options: Any, 
 
     groups = [order[begin:begin + task["rows"]] for begin in range(0, len(order), task["rows"])]
     # One by one is one after the other: what is asked then is how long a sentence takes.
-    found = spread(predictor.engine, groups, answer) if task["rows"] > 1 else \
+    found = spread(predictor.engine, groups, answer) if task["rows"] > 1 and task["spread"] else \
         (answer(predictor.engine, group) for group in groups)
     for group, best in zip(groups, found, strict=True):
         for index, hypotheses in zip(group, best, strict=True):

@@ -22,12 +22,15 @@ from benchmarks.rows import Row, compare, cores, not_measured
 from benchmarks.settings import Settings, versions
 from benchmarks.work import Work, prepare_work
 
-# Engines of ours, by name: what `load` is told, and whether the vocabulary shortlist is used.
+# Engines of ours, by name: what `load` is told; whether the vocabulary shortlist is used; whether batches go side by
+# side, as they do in the Predictor, or one after the other with all threads.
 ENGINES = {
-    "onnx fp32": ("onnx", False),
-    "onnx int8": ("onnx-int8", False),
-    "onnx int8 shortlist": ("onnx-int8", True),
-    "torch fp32": ("torch", False),
+    "onnx fp32": ("onnx", False, True),
+    "onnx int8": ("onnx-int8", False, True),
+    "onnx int8 shortlist": ("onnx-int8", True, True),
+    "torch fp32": ("torch", False, True),
+    "onnx fp32 in turn": ("onnx", False, False),
+    "onnx int8 in turn": ("onnx-int8", False, False),
 }
 
 
@@ -82,9 +85,9 @@ def sizes(work: Work, run: Path) -> list[Row]:
 def contest(settings: Settings, work: Work, manner: Manner, task: dict[str, Any],
             say: Callable[[str], None]) -> list[Row]:
     """All entrants of one manner, in turns."""
-    entrants = [Entrant(f"seqloom {name}", "", "benchmarks.ours", {**task, "engine": ENGINES[name][0],
-                                                                   "shortlist": ENGINES[name][1]}, sys.executable)
-                for name in settings.engines]
+    entrants = [Entrant(f"seqloom {name}", "", "benchmarks.ours",
+                        {**task, **dict(zip(("engine", "shortlist", "spread"), ENGINES[name], strict=True))},
+                        sys.executable) for name in settings.engines]
     missing: list[tuple[str, str, str]] = []
     for name in settings.peers:
         found = rivals.entrants(name, task, versions()["torch"], say)

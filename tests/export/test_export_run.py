@@ -14,6 +14,7 @@ import pytest
 from exported import arrays, stored
 
 import seqloom.export
+from seqloom.config.loading import load_config
 from seqloom.config.sections import CorpusConfig
 from seqloom.data.batching import pad
 from seqloom.data.shortlist import FILE, Shortlist
@@ -22,7 +23,9 @@ from seqloom.errors import DataError, MissingExtraError, RunFolderError, Seqloom
 from seqloom.export import check_exportable, export_run, learn_shortlist, products
 from seqloom.export.parity import Parity
 from seqloom.predictor import load_predictor
+from seqloom.progress import Reporter
 from seqloom.run import CONFIG, WEIGHTS, open_run, write_weights
+from seqloom.training.session import train_run
 from tiny import TRIALS, Tiny, tiny
 
 
@@ -222,6 +225,21 @@ def test_a_shortlist_from_the_training_data(run: Path, data: list[CorpusConfig])
     opened.config.data.train.append(data[0])
     found = learn_shortlist(opened, ["train"], print)
     np.testing.assert_array_equal(found.ids, learn_shortlist(opened, data, print).ids)
+
+
+def test_decoding_that_asks_for_a_shortlist_has_one_learned(tmp_path: Path) -> None:
+    """A whole training: its validations do without, its export learns it, and its predictions use it."""
+    path = tmp_path / "pairs.tsv"
+    path.write_text("".join(f"{trial.text('source')}\t{trial.text('source')}\n" for trial in TRIALS * 3))
+    config, _ = load_config(values={
+        "data": {"train": [{"path": str(path)}], "valid": [{"path": str(path)}]}, "source": {"embedding_size": 4},
+        "encoder": {"hidden_size": 4}, "decoder": {"hidden_size": 4, "embedding_size": 4},
+        "training": {"epochs": 1, "device": "cpu"}, "decoding": {"shortlist": True, "max_length": 4, "beam_size": 2}})
+    train_run(config, tmp_path / "run", reporter=Reporter())
+    assert (tmp_path / "run" / FILE).is_file()
+    predictor = load_predictor(tmp_path / "run", engine="onnx")
+    assert predictor.decoding.shortlist
+    assert predictor.predict("a b c").tokens
 
 
 def test_a_shortlist_that_costs_too_much_is_said(run: Path, tmp_path: Path) -> None:

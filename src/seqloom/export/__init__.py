@@ -42,7 +42,8 @@ def export_run(folder: str | Path, out: str | Path | None = None, *, int8: bool 
     int8:  whole numbers, a quarter of the size; beside fp32 in the run itself, instead of it in a new folder.
     data:  files to compare on; the run's validation data, else its training data, when not given.
     shortlist: learn a vocabulary shortlist from the pairs of these files, "train" being the run's own training data,
-           and store it in the folder (see data.shortlist); without, the one that the run has goes along.
+           and store it in the folder (see data.shortlist); without, the one that the run has goes along, and a run
+           whose decoding asks for one and has none learns it from its training data.
     limit: at most this many inputs are compared.
 
     Raises UsageError for what cannot be exported, RunFolderError for a broken run, and SeqloomError when the export
@@ -50,6 +51,8 @@ def export_run(folder: str | Path, out: str | Path | None = None, *, int8: bool 
     """
     run = open_run(folder)
     tell = say or (lambda line: None)
+    if shortlist is None and run.config.decoding.shortlist and not (run.folder / FILE).is_file():
+        shortlist = [TRAINING]
     lists = None if shortlist is None else learn_shortlist(run, shortlist, tell)
     models = {precision: build_models(run, int8=precision == "int8")
               for precision in (("fp32", "int8") if int8 and out is None else ("int8",) if int8 else ("fp32",))}

@@ -218,7 +218,8 @@ def _finish(trainer: Trainer, folder: Path, reporter: Reporter, signals: StopSig
         raise TrainingError(f"no validation gave a finite loss and {data.metric}, so there are no weights to keep",
                             fix="lower training.learning_rate; metrics.jsonl shows how it went", where=str(folder))
     load_weights(trainer.model, tensors_of(read_weights(folder / WEIGHTS)), str(folder / WEIGHTS))
-    predictor = Predictor(data.source, data.head, TorchEngine(trainer.model), trainer.config.decoding)
+    decoding = trainer.config.decoding.model_copy(update={"shortlist": False})  # it is learned by the export
+    predictor = Predictor(data.source, data.head, TorchEngine(trainer.model), decoding)
     outputs = []
     for number, prediction in enumerate(predictor.predict_records(data.valid_records)):
         reporter.progress("final evaluation", number, len(data.valid_records))

@@ -51,7 +51,7 @@ def validate(model: Model, data: Prepared, config: Config, reporter: Reporter) -
 def free_running(model: Model, data: Prepared, config: Config, reporter: Reporter) -> dict[str, Any]:
     """Metrics of what the model writes by itself, greedily. Raises SeqloomError when that is no distribution."""
     greedy = config.decoding.model_copy(update={"strategy": "greedy", "beam_size": 1, "n_best": 1,
-                                                "coverage_penalty": 0.0})
+                                                "coverage_penalty": 0.0, "shortlist": False})
     predictor = Predictor(data.source, data.head, TorchEngine(model), greedy)
     predictions = []
     for number, prediction in enumerate(predictor.predict_records(data.valid_records), 1):

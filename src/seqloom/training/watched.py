@@ -44,7 +44,7 @@ def watch(folder: Path, model: Model, data: Prepared, config: Config, step: int,
     record, target = example
     try:
         options = config.decoding.model_copy(update={"strategy": "greedy", "beam_size": 1, "n_best": 1,
-                                                     "coverage_penalty": 0.0})
+                                                     "coverage_penalty": 0.0, "shortlist": False})
         predictor = Predictor(data.source, data.head, TorchEngine(model), options)
         answer = next(iter(predictor.predict_records([record], attention=True)))
         if answer.stopped == "error":
