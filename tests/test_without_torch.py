@@ -35,7 +35,9 @@ BLOCKER = f"import sys\nfor name in {BLOCKED!r}: sys.modules[name] = None\n"
 PROGRAM = "from seqloom.cli import main\nmain()\n"
 WATCHER = """
 import atexit, sys
-atexit.register(lambda: print("LOADED", *sorted({name.partition(".")[0] for name in sys.modules}), file=sys.stderr))
+def packages(name):
+    return ".".join(name.split(".")[: 2 if name.startswith("seqloom") else 1])
+atexit.register(lambda: print("LOADED", *sorted(set(map(packages, sys.modules))), file=sys.stderr))
 """
 
 
@@ -161,6 +163,9 @@ def test_one_answer_loads_what_it_needs_and_no_more(run: Path) -> None:
     heavy = {*BLOCKED, "rich", "sacrebleu", "rapidfuzz", "tokenizers", "safetensors", "asyncio", "http", "unittest",
              "xml", "multiprocessing"}
     assert found & heavy == set()
+    own = ("training", "export", "plots", "demo", "evaluation", "metrics", "nn", "model")
+    assert found & {f"seqloom.{name}" for name in own} == set()
+    assert "seqloom.engines" in found
 
 
 # --- an environment --------------------------------------------------------------------------------------------------

@@ -61,7 +61,8 @@ def test_json_is_plain_and_has_the_agreed_keys(tmp_path: Path) -> None:
 
     document = json.loads(path.read_bytes().decode("ascii"), parse_constant=refuse)
     assert {"input", "text", "score", "source_tokens", "tokens", "token_scores", "attention", "alternatives", "n_best",
-            "stopped", "ranking_score", "probabilities", "error", "where", "note", "format_version"} <= set(document)
+            "stopped", "ranking_score", "probabilities", "error", "where", "engine", "note",
+            "format_version"} <= set(document)
     assert document["input"] == SCRIPT
     assert document["alternatives"][0] == [["x", 0.5], [SCRIPT, 0.25], ["한", 0.125]]
     assert SCRIPTS.attention is not None

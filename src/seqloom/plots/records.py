@@ -57,7 +57,8 @@ def to_record(prediction: Prediction) -> dict[str, Any]:
     attention = prediction.attention
     return {"text": prediction.text, "score": number_out(prediction.score),
             "ranking_score": number_out(prediction.ranking_score), "stopped": prediction.stopped,
-            "error": prediction.error, "where": prediction.where, "source_tokens": list(prediction.source_tokens),
+            "error": prediction.error, "where": prediction.where, "engine": prediction.engine,
+            "source_tokens": list(prediction.source_tokens),
             "tokens": list(prediction.tokens), "token_scores": array_out(prediction.token_scores),
             "attention": None if attention is None else array_out(attention),
             "alternatives": [[[name, number_out(share)] for name, share in pairs]
@@ -73,7 +74,7 @@ def from_record(record: dict[str, Any]) -> Prediction:
     dtypes, attention = record["dtypes"], record["attention"]
     return Prediction(
         text=record["text"], score=number_in(record["score"]), ranking_score=number_in(record["ranking_score"]),
-        stopped=record["stopped"], error=record["error"], where=record["where"],
+        stopped=record["stopped"], error=record["error"], where=record["where"], engine=record["engine"],
         source_tokens=list(record["source_tokens"]), tokens=list(record["tokens"]),
         token_scores=array_in(record["token_scores"], 1).astype(dtypes["token_scores"]),
         attention=None if attention is None else array_in(attention, 2).astype(dtypes["attention"]),
