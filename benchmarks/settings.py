@@ -31,8 +31,8 @@ class Settings:
     least: int = 5
     rounds: int = 5
     pairs: int | None = None
-    sentences: tuple[int, int] = (1000, 400)
-    alone: tuple[int, int] = (100, 40)
+    sentences: tuple[int, int] = (1000, 256)
+    alone: tuple[int, int] = (80, 24)
     scale: int = 200_000
     shrink: int = 1
     repeats: int = 20

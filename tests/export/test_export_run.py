@@ -206,7 +206,8 @@ def test_a_shortlist_is_learned_compared_and_goes_along(run: Path, tmp_path: Pat
     said: list[str] = []
     export = export_run(run, int8=True, data=data, shortlist=[str(data[0].path)], say=said.append)
     assert [one.precision for one in export.parity] == ["fp32", "int8", "fp32 with shortlist", "int8 with shortlist"]
-    assert said[0].startswith("shortlist: ")
+    assert said[0].startswith("shortlist: from 8 pairs, ")
+    assert said[0].endswith("; 1 lines could not be used: seqloom doctor tells why")
     assert any(line.startswith("int8 with shortlist against torch fp32: ") for line in said)
     out = export_run(run, tmp_path / "out", check=False).folder
     assert (out / FILE).read_bytes() == (run / FILE).read_bytes()

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from seqloom.data.storage import atomic_file
 from seqloom.errors import DataError, RunFolderError
 from seqloom.types import END, PADDING, UNKNOWN, Floats, Ints, Padded
 
@@ -53,10 +54,11 @@ class Shortlist:
 
     def save(self, folder: Path) -> None:
         """Write it into a run folder."""
-        from safetensors.numpy import save_file
+        from safetensors.numpy import save
 
-        save_file({name: np.asarray(getattr(self, name), np.int32) for name in ("common", "starts", "ids")},
-                  folder / FILE, {"target_size": str(self.target_size)})
+        with atomic_file(folder / FILE, "wb") as file:
+            file.write(save({name: np.asarray(getattr(self, name), np.int32) for name in ("common", "starts", "ids")},
+                            {"target_size": str(self.target_size)}))
 
     @classmethod
     def load(cls, folder: Path, source_size: int, target_size: int) -> Shortlist:

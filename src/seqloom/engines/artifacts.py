@@ -111,7 +111,7 @@ def is_stale(run: Run, manifest: dict[str, Any]) -> bool:
     stamp = _stamp(run.folder)
     if stamp is None or stamp == manifest.get("weights_stamp"):  # the very file: a checksum takes longer than answering
         return False
-    return weights_checksum(run.folder) != manifest["weights_sha256"]
+    return bool(weights_checksum(run.folder) != manifest["weights_sha256"])
 
 
 def exported_precisions(manifest: dict[str, Any]) -> list[str]:

@@ -110,20 +110,30 @@ def learn_shortlist(run: Run, given: Sequence[str | CorpusConfig], say: Say) -> 
         own = run.config.data.train if one == TRAINING else [CorpusConfig(path=one) if isinstance(one, str) else one]
         corpora += own
 
+    read, unusable = 0, 0
+
     def pairs() -> Iterator[tuple[Ints, Ints]]:
+        nonlocal read, unusable
         roles = [*run.source.roles, "target"]
         columns = {**run.source.columns, **(run.config.data.columns or {})}
         for record in read_records(corpora, columns, roles):
+            read += 1
+            if not isinstance(record, Record):
+                unusable += 1
+                continue
             try:
-                if isinstance(record, Record):
-                    yield (run.source.read(record).fields["main"],
-                           run.head.read_text(record.text("target"), None).fields["main"][1:-1])
+                source = run.source.read(record).fields["main"]
+                target = run.head.read_text(record.text("target"), None).fields["main"][1:-1]
             except DataError:
-                continue  # the doctor tells of such lines; here they teach nothing
+                unusable += 1
+                continue
+            yield source, target
 
     found = learn(pairs(), run.source.size, run.head.size)
-    say(f"shortlist: {len(found.common)} symbols for every input, {len(found.ids) / max(len(found.starts) - 1, 1):.1f} "
-        f"for each source symbol on average, of {found.target_size}")
+    each = len(found.ids) / max(len(found.starts) - 1, 1)
+    say(f"shortlist: from {read - unusable:,} pairs, {len(found.common)} symbols for every input and {each:.1f} for each "
+        f"source symbol on average, of {found.target_size}"
+        + (f"; {unusable:,} lines could not be used: seqloom doctor tells why" if unusable else ""))
     return found
 
 
