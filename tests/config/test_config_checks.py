@@ -46,6 +46,8 @@ REFUSED: list[tuple[str, list[str], str]] = [
     ("spectrum", ["source=audio", "source.high_frequency=9000"],
      r"source.high_frequency is 9000, but source.sample_rate is 16000, which holds frequencies up to 8000 Hz"),
     ("picture_size", ["source=frames", "source.width=8"], r"source.width is 8, but source.channels has 4 blocks"),
+    ("alignment", ["source=image", "head.alignment_loss=0.5"],
+     r"head.alignment_loss is 0.5, but source.kind is image, whose regions have no order"),
     ("in_step", [*IN_STEP, "decoder.first_input=true"], r"decoder.first_input is true, but decoder.context is in_step"),
     ("bridge", ["bridge.kind=copy"],
      r"encoder.hidden_size is 256 in each of two directions \(512 together\) and decoder.hidden_size is 100"),

@@ -31,6 +31,8 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"source": {"kind": "frames", "height": 64, "width": 15}}, "source.width is 15"),
     ({"source": {"kind": "image", "backbone": "x", "colour": "grey"}}, "source.backbone is given: it reads three"),
     ({"source": {"kind": "image"}, "decoder": {"copy_source": True}}, "has no symbols to copy"),
+    ({"source": {"kind": "image"}, "head": {"alignment_loss": 0.5}}, "whose regions have no order"),
+    ({"decoder": {"copy_source": True}, "head": {"alignment_loss": 0.5}}, "copied symbols are none of the target's"),
     ({"source": {"kind": "image"}, "head": {"kind": "tags"}}, "which do not go together"),
     ({"source": {"kind": "audio"}, "decoder": {"context": "in_step", "first_input": True},
       "encoder": {"bidirectional": False}}, "decoder.first_input is true, but decoder.context is in_step"),

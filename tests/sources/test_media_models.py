@@ -53,10 +53,11 @@ def examples_of(name: str, head: str) -> tuple[Record, ...]:
 
 @cache
 def task_of(name: str, head: str, decoder: str = "attention", dtype: torch.dtype = torch.float32,
-            bridge: str = "affine") -> Tiny:
+            bridge: str = "affine", alignment: float = 0.0) -> Tiny:
     pyramid = MEDIA[name].options.get("subsampling", {}).get("kind") == "pyramid"
+    aligned = {"alignment_loss": alignment} if alignment else {}
     config = config_of({
-        "source": MEDIA[name].options, "head": {"kind": head}, "decoding": {"max_length": 5, "beam_size": 2},
+        "source": MEDIA[name].options, "head": {"kind": head, **aligned}, "decoding": {"max_length": 5, "beam_size": 2},
         "encoder": {"hidden_size": 4, "layers": 2 if pyramid else 1}, "bridge": {"kind": bridge},
         "decoder": {"hidden_size": 6, "embedding_size": 5, **CONTEXTS[decoder]}})
     examples = examples_of(name, head)
@@ -190,6 +191,12 @@ def test_graphs_are_equal_to_torch(name: str, decoder: str) -> None:
     task, given = task_of(name, "sequence", decoder), examples_of(name, "sequence")
     assert_same(onnx_answers(task, given, False), answers(task, given), tolerance=1e-4)
     assert_same([onnx_answers(task, [example], False)[0] for example in given[:2]], answers(task, given[:2]), 1e-4)
+
+
+def test_graphs_leave_out_a_loss() -> None:
+    task, given = task_of("audio", "sequence", alignment=0.5), examples_of("audio", "sequence")
+    assert task.model.head.alignment is not None  # type: ignore[union-attr]
+    assert_same(onnx_answers(task, given, False), answers(task, given), tolerance=1e-4)
 
 
 @pytest.mark.parametrize("name", MEDIA)

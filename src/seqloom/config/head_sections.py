@@ -37,6 +37,9 @@ class SequenceHeadConfig(HeadSection):
     share_vocabulary: bool = text(False, "One tokenizer for both sides, trained on both; the target's settings count.")
     tie_embeddings: Tie = text(
         "none", "output: target embedding = output layer; all: also = source embedding (needs share_vocabulary).")
+    alignment_loss: float = text(
+        0.0, "Weight of a second loss, connectionist temporal classification of the memory (Graves et al. 2006), in "
+             "training only: for speech, where the target follows the order of the source.", ge=0)
 
 
 class LabelHeadConfig(HeadSection):

@@ -12,7 +12,7 @@ from seqloom.config.media_sections import (
     ImageSourceConfig,
 )
 from seqloom.config.problems import Problem, Problems
-from seqloom.config.sections import Config
+from seqloom.config.sections import Config, SequenceHeadConfig
 
 
 def subsampling(config: Config) -> Problems:
@@ -95,4 +95,17 @@ def picture_size(config: Config) -> Problems:
                           f"set source.{name} to {least}, or give source.channels fewer blocks")
 
 
-MEDIA_CHECKS: tuple[Callable[[Config], Problems], ...] = (subsampling, spectrum, picture_size)
+def alignment(config: Config) -> Problems:
+    """What is aligned is a sequence, and has ids of the target alone."""
+    head = config.head
+    if not isinstance(head, SequenceHeadConfig) or not head.alignment_loss:
+        return
+    name = f"head.alignment_loss is {head.alignment_loss:g}"
+    if isinstance(config.source, ImageSourceConfig):
+        yield Problem(f"{name}, but source.kind is image, whose regions have no order", "set head.alignment_loss to 0")
+    if config.decoder.copy_source:
+        yield Problem(f"{name}, but decoder.copy_source is true: copied symbols are none of the target's",
+                      "set head.alignment_loss to 0, or decoder.copy_source to false")
+
+
+MEDIA_CHECKS: tuple[Callable[[Config], Problems], ...] = (subsampling, spectrum, picture_size, alignment)

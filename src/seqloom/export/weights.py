@@ -13,6 +13,7 @@ from seqloom.types import Floats
 
 DECODER = "head.decoder"
 OUTPUT = "head.output"
+TRAINING_ONLY = "head.alignment."  # weights of a loss, which no answer needs
 # With tied embeddings the matrix is stored once, under the name that comes first in the model.
 TIED: dict[str, dict[str, list[str]]] = {
     "none": {},
@@ -52,7 +53,8 @@ class Weights:
 
     def check_all_taken(self, unused: Iterable[str] = ()) -> None:
         """Raise RunFolderError when the run holds weights that no graph uses, `unused` apart."""
-        left = sorted(set(self.arrays) - self.taken - set(unused))
+        left = sorted(name for name in set(self.arrays) - self.taken - set(unused)
+                      if not name.startswith(TRAINING_ONLY))
         if left:
             raise RunFolderError(f"weights do not fit the configuration: unexpected {left[:3]}", where=self.where,
                                  fix="config.yaml was changed after training, or files of two runs are mixed: "

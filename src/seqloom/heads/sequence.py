@@ -141,6 +141,7 @@ class Head(HeadBase):
 
     def build(self, config: Config, encoder: Any) -> SequenceModule:
         """The decoder and output layer that read this encoder's memory."""
+        from seqloom.nn.alignment import AlignmentLoss
         from seqloom.nn.cells import CELLS
         from seqloom.nn.decoders import InStepDecoder, RecurrentDecoder
         from seqloom.nn.output import SequenceModule
@@ -148,8 +149,10 @@ class Head(HeadBase):
         decoder = (InStepDecoder(encoder.memory_size) if config.decoder.context == "in_step" else
                    RecurrentDecoder(self.tokenizer.size, encoder.memory_size,
                                     CELLS[config.encoder.cell].has_cell_state, config))
+        alignment = None if not self.config.alignment_loss else AlignmentLoss(
+            encoder.memory_size, self.tokenizer.size, self.config.alignment_loss)
         return SequenceModule(decoder, self.tokenizer.size, label_smoothing=config.training.label_smoothing,
-                              coverage_loss=config.decoder.attention.coverage_loss)
+                              coverage_loss=config.decoder.attention.coverage_loss, alignment=alignment)
 
     def tie(self, model: Any) -> None:
         """One matrix where the configuration shares it (Press & Wolf 2017, §3)."""

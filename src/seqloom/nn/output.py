@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from seqloom.nn.alignment import AlignmentLoss
 from seqloom.nn.decoders import Choose, DecoderState, InStepDecoder, Outputs, RecurrentDecoder
 from seqloom.nn.kernels.cross_entropy import linear_cross_entropy
 from seqloom.nn.memory import Memory, real_positions
@@ -19,13 +20,14 @@ class SequenceModule(nn.Module):
     """A decoder and its output layer: target sequences <s> … </s> in training, one step at a time in search."""
 
     def __init__(self, decoder: RecurrentDecoder | InStepDecoder, symbols: int, *, label_smoothing: float = 0.0,
-                 coverage_loss: float = 0.0) -> None:
+                 coverage_loss: float = 0.0, alignment: AlignmentLoss | None = None) -> None:
         super().__init__()
         self.decoder = decoder
         self.symbols = symbols
         self.output = nn.Linear(decoder.output_size, symbols)
         self.label_smoothing = label_smoothing
         self.coverage_loss = coverage_loss
+        self.alignment = alignment
 
     # --- training ---
 
@@ -48,6 +50,8 @@ class SequenceModule(nn.Module):
                 self.label_smoothing if self.training else 0.0)
         if outputs.coverage_loss is not None and self.training:
             total = total + self.coverage_loss * outputs.coverage_loss[mask].sum()
+        if self.alignment is not None and self.training:
+            total = total + self.alignment(memory, target)
         return Loss(total, mask.sum(), correct)
 
     def _copying_loss(self, memory: Memory, outputs: Outputs, gold: Int[Tensor, "B T"],

@@ -83,7 +83,7 @@ def paint(scene: list[Shape], generator: np.random.Generator) -> Any:
     return picture
 
 
-def write(folder: str | Path, train: int = 4000, valid: int = 300, test: int = 500,
+def write(folder: str | Path, train: int = 6000, valid: int = 300, test: int = 500,
           seed: int = 1) -> dict[str, Path]:
     """Write pictures into <split>/ and <split>.tsv (path, tab, caption); the manifests by split."""
     base = Path(folder)
