@@ -108,3 +108,61 @@ def test_five_hundred_tokens_stay_fast(tmp_path: Path, predictor_of: Callable[..
         assert (time.perf_counter() - began) / 10 < 0.5
         assert page.overflow() == 0
         assert page.problems == []
+
+
+def test_right_to_left_text_and_every_script_have_their_letters(tmp_path: Path,
+                                                                predictor_of: Callable[..., Predictor]) -> None:
+    """No token is clipped away or hidden: what the page shows is what was read, in its own direction."""
+    from seqloom.plots.steps_page import steps_html
+
+    text = "\u05e9\u05dc\u05d5\u05dd \u0645\u0631\u062d\u0628\u0627 \ud55c\uad6d\uc5b4 \u0939\u093f\u0902 \U0001f600"
+    prediction = predictor_of(copying=True).predict(text, attention=True, min_length=2)
+    (tmp_path / "x.html").write_bytes(steps_html(prediction.steps, prediction, text))
+    with Browser(400, 800) as page:
+        page.open(tmp_path / "x.html")
+        shown = page.run("[...document.querySelectorAll('#scores tbody th bdi')].map((cell) => [cell.textContent, "
+                         "getComputedStyle(cell).direction, cell.getBoundingClientRect().width > 4])")
+        assert [one[0] for one in shown] == [*text.split(), "</s>"]
+        assert [one[1] for one in shown] == ["rtl", "rtl", "ltr", "ltr", "ltr", "ltr"]
+        assert all(one[2] for one in shown)
+        assert page.overflow() == 0
+        assert page.problems == []
+
+
+@pytest.mark.parametrize("width", [360, 1200])
+def test_the_other_pages(width: int, tmp_path: Path, predictor_of: Callable[..., Predictor]) -> None:
+    from seqloom.insight.gates import gates_of
+    from seqloom.insight.gradients import gradients_of
+    from seqloom.insight.history import Frame, History
+    from seqloom.insight.path import path_of
+    from seqloom.insight.whatif import Change, what_if
+    from seqloom.plots.gates_page import Microscope, gates_html
+    from seqloom.plots.history_page import history_html
+    from seqloom.plots.path_page import path_html
+    from seqloom.plots.whatif_page import whatif_html
+
+    answer = predictor_of(bidirectional=True).predict("a b c d e f a b c d e f", attention=True)
+    replay = answer.replay
+    frames = [Frame(step, ["a", "</s>"], ["b"], [0.5, 0.5], [[0.25, 0.75], [0.5, 0.5]]) for step in (5, 10, 15)]
+    rows = [{"step": step, "gold_token_accuracy": 0.5, "free_token_accuracy": 0.25} for step in (5, 10, 15)]
+    gates = Microscope(gates_of(replay, answer.text), gradients_of(replay))
+    pages = {"path": path_html(path_of(replay), answer, "a b"), "gates": gates_html([gates, gates], answer, "a b"),
+             "whatif": whatif_html(what_if(replay, Change(forced={0: "f"})), answer, "a b"),
+             "history": history_html(History("run", ["b"], frames, rows))}
+    with Browser(width, 800) as page:
+        for name, content in pages.items():
+            (tmp_path / f"{name}.html").write_bytes(content)
+            page.open(tmp_path / f"{name}.html")
+            assert page.overflow() == 0, name
+            assert page.problems == [], name
+            if name == "history":
+                places = []
+                for key in ("ArrowRight", "End", "ArrowLeft", "Home"):
+                    page.press(key)
+                    places.append(page.text("#story"))
+                assert [int(place.split()[1]) for place in places] == [2, 3, 2, 1]
+            if name == "gates":
+                page.run("document.querySelector('canvas').focus()")
+                page.press("ArrowRight")
+                assert "token 2 (b)" in page.text("#told")
+                assert page.run("[...document.querySelectorAll('canvas')].every((one) => one.width && one.height)")

@@ -127,3 +127,23 @@ def test_steps_that_were_not_asked_for_are_told(predictor_of: Callable[..., Pred
     answers = predictor_of().predict(["a b", "c"])
     with pytest.raises(UsageError, match="does not know how it came about"):
         _ = answers[0].steps
+
+
+def test_an_empty_answer_has_its_views_too(predictor_of: Callable[..., Predictor]) -> None:
+    """The model ends at once: one step, that of the end symbol."""
+    from seqloom.insight.gates import gates_of
+    from seqloom.insight.path import path_of
+    from seqloom.insight.whatif import Change, what_if
+    from seqloom.plots.gates_page import Microscope, gates_html
+    from seqloom.plots.path_page import path_html
+    from seqloom.plots.steps_page import steps_html
+    from seqloom.plots.whatif_page import whatif_html
+
+    prediction = next(found for context in ("every_step", "attention", "initial") for text in ("b c x e", "a", "f e d")
+                      if not (found := predictor_of(context=context).predict(text, attention=True)).tokens)
+    assert (prediction.text, [step.token for step in prediction.steps.steps]) == ("", ["</s>"])
+    pages = [steps_html(prediction.steps, prediction, "x"), path_html(path_of(prediction.replay), prediction, "x"),
+             gates_html([Microscope(gates_of(prediction.replay, ""), None)], prediction, "x"),
+             whatif_html(what_if(prediction.replay, Change(reverse=True)), prediction, "x")]
+    for page in pages:
+        assert '<span class="muted">empty</span>' in page.decode()

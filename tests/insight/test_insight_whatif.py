@@ -129,3 +129,12 @@ def test_documents(predictor_of: PredictorOf) -> None:
     assert "forced; the model chose" in page
     assert "Right tokens:" in page
     assert "<script" not in page
+
+
+def test_branches_of_long_answers_end_with_the_budget(predictor_of: PredictorOf,
+                                                      monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("seqloom.insight.whatif.MOST_STEPS", 7)
+    answer, found = tried(predictor_of())
+    followed = {branch.step for branch in found.branches}
+    assert 0 < len(followed) < len(found.before.tokens)
+    assert f"Only the first {len(followed)} steps are followed" in whatif_html(found, answer, TEXT).decode()

@@ -21,6 +21,7 @@ class Weights:
     def __init__(self, arrays: Mapping[str, np.ndarray[Any, Any]], config: Config, where: str = "") -> None:
         tie = config.head.tie_embeddings if isinstance(config.head, SequenceHeadConfig) else "none"
         self.arrays, self.where, self.tied = arrays, where, TIED[tie]
+        self._wide: dict[str, Floats] = {}  # a conversion at every step would take longer than the step
 
     def has(self, name: str) -> bool:
         """Whether there is a weight of this name."""
@@ -30,7 +31,9 @@ class Weights:
         """A weight. Raises RunFolderError when the run has none of this name."""
         for stored in (name, *(self.tied if name in self.tied else ())):
             if stored in self.arrays:
-                return np.asarray(self.arrays[stored], np.float64)
+                if stored not in self._wide:
+                    self._wide[stored] = np.asarray(self.arrays[stored], np.float64)
+                return self._wide[stored]
         raise RunFolderError(f"weights do not fit the configuration: {name} is missing", where=self.where,
                              fix="config.yaml was changed after training, or files of two runs are mixed: restore them")
 

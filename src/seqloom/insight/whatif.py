@@ -14,11 +14,12 @@ import numpy as np
 from seqloom.config.sections import DecodingConfig
 from seqloom.errors import UsageError
 from seqloom.insight import Replay
-from seqloom.insight.network import Edit, Network, StepTrace
+from seqloom.insight.network import Edit, Encoded, Network, StepTrace
 from seqloom.search.request import target_limits
 from seqloom.types import END, PADDING, SPECIAL_NAMES, START, UNKNOWN, Floats, Item
 
 BRANCHED_STEPS, BRANCHES = 40, 3  # alternatives are followed at so many steps, so many at each
+MOST_STEPS = 4000  # decoder steps of all branches together: a few seconds with a large vocabulary
 
 
 class Limits(NamedTuple):
@@ -133,10 +134,10 @@ def what_if(replay: Replay, change: Change, options: DecodingConfig | None = Non
 
 def decode(network: Network, head: Any, item: Item, names: list[str], limits: Limits, *,
            forced: Mapping[int, int] | None = None, gold: Sequence[int] | None = None,
-           edits: Mapping[int, Edit] | None = None) -> Course:
+           edits: Mapping[int, Edit] | None = None, encoded: Encoded | None = None) -> Course:
     """Greedy, ties to the lower id. With `gold` each step reads the gold token before it, and there are as many steps
     as gold has tokens, and one for the end."""
-    encoded = network.encode(item)
+    encoded = network.encode(item) if encoded is None else encoded
     keys, state, own = network.keys(encoded), network.begin(encoded), head.copied_tokens(item)
     history, best, shares, rows, read = START, [], [], [], []
     ids: list[int] = []
@@ -170,12 +171,16 @@ def branches_of(replay: Replay, before: Course, limits: Limits) -> list[Branch]:
     """For each of the first steps the likeliest other tokens, and the answers that follow from them."""
     network, head, item, encoded = replay.network, replay.run.head, replay.item, replay.encoded
     keys, state, history, found = network.keys(encoded), network.begin(encoded), START, []
+    taken = 0
     for step, written in enumerate(before.ids[:BRANCHED_STEPS]):
         seen, state = network.step(encoded, keys, state, history)
+        if taken > MOST_STEPS:
+            break
         others = [one for one in limits.order(seen, step) if one != written][:BRANCHES]
         for other in others:
             course = decode(network, head, item, replay.source_tokens, limits,
-                            forced={**dict(enumerate(before.ids[:step])), step: other})
+                            forced={**dict(enumerate(before.ids[:step])), step: other}, encoded=encoded)
+            taken += len(course.tokens)
             found.append(Branch(step, course.tokens[step], course.probabilities[step], course))
         history = written
     return found

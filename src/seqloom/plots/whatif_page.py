@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from seqloom.insight.whatif import BRANCHED_STEPS, BRANCHES, Course, WhatIf
+from seqloom.insight.whatif import BRANCHES, Course, WhatIf
 from seqloom.plots.assets import document
 from seqloom.plots.labels import direction, escaped, visible
 from seqloom.plots.numbers import json_bytes
@@ -105,6 +105,7 @@ def branches(found: WhatIf) -> str:
                     f'<span class="muted">probability {branch.probability:.2g}:</span> <bdi dir="auto">'
                     f"{escaped(visible(branch.course.text, spaces=False))}</bdi></summary>"
                     f'<ul class="chips" dir="{direction(branch.course.text)}">{after}</ul></details>')
-    more = "" if len(before.tokens) <= BRANCHED_STEPS else f" Only the first {BRANCHED_STEPS} steps are followed."
+    followed = len({branch.step for branch in found.branches})
+    more = "" if followed == len(before.tokens) else f" Only the first {followed} steps are followed."
     return section("Had it written something else", f"The {BRANCHES} likeliest other tokens of each step; open one to "
                    f"see the answer that follows. What differs from before is underlined.{more}", rows)
