@@ -131,8 +131,8 @@ def learn_shortlist(run: Run, given: Sequence[str | CorpusConfig], say: Say) -> 
 
     found = learn(pairs(), run.source.size, run.head.size)
     each = len(found.ids) / max(len(found.starts) - 1, 1)
-    say(f"shortlist: from {read - unusable:,} pairs, {len(found.common)} symbols for every input and {each:.1f} for each "
-        f"source symbol on average, of {found.target_size}"
+    say(f"shortlist: from {read - unusable:,} pairs, {len(found.common)} symbols for every input and {each:.1f} for "
+        f"each source symbol on average, of {found.target_size}"
         + (f"; {unusable:,} lines could not be used: seqloom doctor tells why" if unusable else ""))
     return found
 
