@@ -62,7 +62,7 @@ def evaluate_files(predictor: Predictor, corpora: Sequence[CorpusConfig], *, met
         reporter.progress("predicting", number, len(records))
     seconds = time.perf_counter() - began
     outputs = [prediction.text for prediction in predictions]
-    references = [record.texts("target") for record in records]
+    references = [predictor.head.texts_of(record) for record in records]
     names = list(metrics) if metrics else _default_metrics(predictor.head, outputs, notes)
     scores = compared(predictor.head, outputs, references, names, tokenize=tokenize)
     signature = scores.pop("signature")

@@ -134,6 +134,15 @@ class TorchEngine:
         return TorchState(state.memory.keep(rows), state.decoder.keep(rows), allowed)
 
     @torch.inference_mode()
+    def answer(self, source: Padded, state: Memory | None = None) -> tuple[Floats, Memory]:
+        """See types.Engine."""
+        self.model.eval()
+        with self._products(source.lengths.size * source.main.shape[1]):
+            memory = self.model.encode(to_tensors(source, self.device), state)
+            scores = self.model.head.answer(memory)  # type: ignore[operator]
+        return _array(scores), memory
+
+    @torch.inference_mode()
     def encode(self, source: Padded) -> EncodedSource:
         """The encoder's summary and states as NumPy."""
         self.model.eval()

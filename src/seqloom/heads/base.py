@@ -73,6 +73,14 @@ class HeadBase(ABC):
         """A target's tokens, for counting those that are right."""
         return text.split()
 
+    def streamed(self, engine: Engine[Any], step: Item, state: Any) -> tuple[Any, Any]:
+        """The raw answer to one more step of an input, and the state to hand in with the next one.
+
+        Raises UsageError where answers do not come step by step.
+        """
+        raise UsageError(f"answers step by step are asked for, but this run answers with {self.describe()}",
+                         fix="leave --stream out; a run with head.kind tags answers each step")
+
     def examples(self, source: Any, records: Iterable[Record], set_aside: SetAside) -> Iterator[Example]:
         """Records as numbers; one that cannot be read is told to `set_aside` with the reason."""
         for record in records:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from seqloom.config.sections import EncoderConfig
-from seqloom.nn.memory import Memory, real_positions
+from seqloom.nn.memory import Memory, real_positions, states_after
 from seqloom.nn.recurrent import RecurrentStack
 from seqloom.types import PADDING, Padded
 
@@ -57,12 +57,13 @@ class TextEncoder(nn.Module):
         self.embedding_dropout = config.embedding_dropout
         self.dropout = config.dropout
 
-    def forward(self, source: Padded) -> Memory:
+    def forward(self, source: Padded, before: Memory | None = None) -> Memory:
+        """`before`: the memory of the symbols in front of these, for symbols that come one by one."""
         ids = source.main
         mask = real_positions(source.lengths, ids.shape[1])
         embedded: Float[Tensor, "B S E"] = functional.dropout(
             self.embedding(ids), self.embedding_dropout, self.training)
-        outputs, hidden, cell = self.recurrent(embedded, mask)
+        outputs, hidden, cell = self.recurrent(embedded, mask, states_after(before))
         values = functional.dropout(outputs, self.dropout, self.training)
         memory = Memory(values, mask, hidden, cell, source.fields.get("copy"))
         return memory if self.features is None else self.features(memory, source)

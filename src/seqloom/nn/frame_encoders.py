@@ -14,7 +14,7 @@ from seqloom.config.sections import EncoderConfig
 from seqloom.nn.augmentation import blank_stretches
 from seqloom.nn.cells import CellState
 from seqloom.nn.convolution import Frames, SpectrumConvolutions, TimeConvolutions, blanked, halved, pairs
-from seqloom.nn.memory import Memory, real_positions
+from seqloom.nn.memory import Memory, real_positions, states_after
 from seqloom.nn.recurrent import Recurrent, RecurrentLayer, RecurrentStack
 from seqloom.types import Padded
 
@@ -51,15 +51,6 @@ class Pyramid(nn.Module):
         cells = [state.cell for state in states if state.cell is not None]
         hidden = torch.stack([state.hidden for state in states], 1)
         return Recurrent(values, hidden, torch.stack(cells, 1) if cells else None), mask
-
-
-def states_after(memory: Memory | None) -> list[CellState] | None:
-    """The states of every layer at the end of a memory, to go on from; None at the beginning."""
-    if memory is None:
-        return None
-    return [CellState(memory.hidden[:, layer].contiguous(),
-                      None if memory.cell is None else memory.cell[:, layer].contiguous())
-            for layer in range(memory.hidden.shape[1])]
 
 
 class FrameEncoder(nn.Module):

@@ -8,6 +8,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from seqloom.nn.cells import CellState
+
 
 class Memory(NamedTuple):
     """The encoded source, held once per sentence.
@@ -38,3 +40,12 @@ class Memory(NamedTuple):
 def real_positions(lengths: Int[Tensor, " B"], size: int) -> Bool[Tensor, "B S"]:
     """The mask of a padded batch: True where position < length. The only place where masks are made."""
     return torch.arange(size, device=lengths.device).unsqueeze(0) < lengths.unsqueeze(1)
+
+
+def states_after(memory: Memory | None) -> list[CellState] | None:
+    """The states of every layer at the end of a memory, to go on from; None at the beginning."""
+    if memory is None:
+        return None
+    return [CellState(memory.hidden[:, layer].contiguous(),
+                      None if memory.cell is None else memory.cell[:, layer].contiguous())
+            for layer in range(memory.hidden.shape[1])]

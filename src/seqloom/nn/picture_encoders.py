@@ -11,8 +11,7 @@ from seqloom.config.media_sections import FramesSourceConfig, ImageSourceConfig,
 from seqloom.config.sections import EncoderConfig
 from seqloom.nn.augmentation import change_pictures
 from seqloom.nn.convolution import PictureConvolutions
-from seqloom.nn.frame_encoders import states_after
-from seqloom.nn.memory import Memory, real_positions
+from seqloom.nn.memory import Memory, real_positions, states_after
 from seqloom.nn.recurrent import RecurrentStack
 from seqloom.types import Padded
 

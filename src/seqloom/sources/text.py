@@ -83,6 +83,14 @@ class Source(SourceBase):
         names = split_features(record, self.config)
         return item.tokens + [self.tokenizer.feature_token(name) for name in names]
 
+    def read_step(self, record: Record) -> Item:
+        """The same without the end symbol. Raises DataError for a step that is not one symbol."""
+        item = self.read(record)
+        if item.length != 2:
+            raise DataError(f"a step of {item.length - 1} symbols, expected one", where=record.where,
+                            fix="give one symbol a line, and an empty line behind the last one of an input")
+        return Item({name: values[:1] for name, values in item.fields.items()}, item.tokens[:1])
+
     def measure(self, item: Item) -> int:
         """Symbols of the text, without features and </s>."""
         return item.length - item.leading_features - 1

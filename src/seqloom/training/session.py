@@ -225,7 +225,7 @@ def _finish(trainer: Trainer, folder: Path, reporter: Reporter, signals: StopSig
         reporter.progress("final evaluation", number, len(data.valid_records))
         outputs.append(prediction.text)
     names = dict.fromkeys([*list(data.head.metrics)[:1], *([] if data.metric == "loss" else [data.metric])])
-    references = [record.texts("target") for record in data.valid_records]
+    references = [data.head.texts_of(record) for record in data.valid_records]
     result = compared(data.head, outputs, references, list(names))
     shown = ", ".join(f"{name} {float(result[name]):.4g}" for name in names)
     reporter.say(f"done: {progress.finished}. {progress.step:,} updates in {duration(progress.seconds)}; best at step "

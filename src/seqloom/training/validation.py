@@ -43,8 +43,10 @@ def validate(model: Model, data: Prepared, config: Config, reporter: Reporter) -
     except SeqloomError as error:
         if type(error) is not SeqloomError:  # bad usage, or a signal
             raise
-        row.update({name: math.nan for name in ("free_token_accuracy", data.metric) if name != "loss"})
-    row["accuracy_gap"] = row["gold_token_accuracy"] - row["free_token_accuracy"]
+        free = ("free_token_accuracy",) if data.head.is_free_text else ()
+        row.update({name: math.nan for name in (*free, data.metric) if name != "loss"})
+    if data.head.is_free_text:
+        row["accuracy_gap"] = row["gold_token_accuracy"] - row["free_token_accuracy"]
     return row
 
 
@@ -58,15 +60,15 @@ def free_running(model: Model, data: Prepared, config: Config, reporter: Reporte
         predictions.append(prediction)
         reporter.progress("validation", number, len(data.valid_records))
     outputs = [prediction.text for prediction in predictions]
-    references = [record.texts("target") for record in data.valid_records]
+    references = [data.head.texts_of(record) for record in data.valid_records]
     names = [name for name in data.head.metrics if name not in SELDOM or name == data.metric]
     row: dict[str, Any] = compared(data.head, outputs, references, names)
     row.pop("signature")
-    gold_tokens = [target.tokens for _, target in data.valid_items]
-    own_tokens = [prediction.tokens for prediction in predictions]
-    ended = [prediction.stopped == "end" for prediction in predictions]
-    row["free_token_accuracy"] = free_token_accuracy(own_tokens, gold_tokens, ended)
     if data.head.is_free_text:
+        gold_tokens = [target.tokens for _, target in data.valid_items]
+        own_tokens = [prediction.tokens for prediction in predictions]
+        ended = [prediction.stopped == "end" for prediction in predictions]
+        row["free_token_accuracy"] = free_token_accuracy(own_tokens, gold_tokens, ended)
         row.update(degeneration_rates(own_tokens, [record.text("source") for record in data.valid_records],
                                       gold_tokens))
     return row
