@@ -19,7 +19,7 @@ from seqloom.search.request import target_limits
 from seqloom.types import END, PADDING, SPECIAL_NAMES, START, UNKNOWN, Floats, Item
 
 BRANCHED_STEPS, BRANCHES = 40, 3  # alternatives are followed at so many steps, so many at each
-MOST_STEPS = 4000  # decoder steps of all branches together: a few seconds with a large vocabulary
+MOST_STEPS = 1000  # decoder steps of all branches together: some ten seconds with a large vocabulary
 
 
 class Limits(NamedTuple):

@@ -149,13 +149,19 @@ document.querySelectorAll('canvas').forEach((canvas) => {
   canvas.height = H * high;
   const pen = canvas.getContext('2d'), finite = values.data.filter((x) => !Number.isNaN(x));
   const top = finite.reduce((most, x) => Math.max(most, Math.abs(x)), 1e-9);
+  const small = document.createElement('canvas'), picture = new ImageData(T, H);
+  small.width = T;
+  small.height = H;
   for (let t = 0; t < T; t += 1) {
     for (let h = 0; h < H; h += 1) {
-      const x = values.data[t * H + h] / top, to = x < 0 ? orange : blue, share = Math.min(1, Math.abs(x));
-      pen.fillStyle = `rgb(${paper.map((from, i) => Math.round(from + (to[i] - from) * share)).join(',')})`;
-      pen.fillRect(t * wide, h * high, wide, high);
+      const x = values.data[t * H + h] / top, to = x < 0 ? orange : blue, share = Math.min(1, Math.abs(x)) || 0;
+      for (let i = 0; i < 3; i += 1) picture.data[4 * (h * T + t) + i] = paper[i] + (to[i] - paper[i]) * share;
+      picture.data[4 * (h * T + t) + 3] = 255;
     }
   }
+  small.getContext('2d').putImageData(picture, 0, 0);
+  pen.imageSmoothingEnabled = false;
+  pen.drawImage(small, 0, 0, T * wide, H * high);
   let t = 0, h = 0;
   const say = () => {
     told.textContent = `${name}, token ${t + 1} (${columns[t]}), unit ${h + 1} of ${H}: ` +

@@ -8,7 +8,7 @@ from seqloom.insight.steps import Steps
 from seqloom.plots.assets import document
 from seqloom.plots.labels import direction, escaped, visible
 from seqloom.plots.numbers import data_block, json_bytes
-from seqloom.plots.page import STOPS, TITLE_LIMIT, token
+from seqloom.plots.page import LARGE_OUTPUT, STOPS, TITLE_LIMIT, token
 from seqloom.plots.steps_record import labelled, steps_record
 from seqloom.plots.steps_script import steps_script
 from seqloom.plots.steps_style import panel_style
@@ -48,11 +48,12 @@ def page_heading(subject: str, input_text: str | None, prediction: Prediction) -
     output = escaped(visible(prediction.text, spaces=False)) or '<span class="muted">empty</span>'
     given = "" if input_text is None else (
         f'<dt>Input</dt><dd dir="auto">{escaped(visible(input_text, spaces=False))}</dd>')
+    size = ' class="out"' if len(prediction.text) <= LARGE_OUTPUT else ""
     facts = [f"log-probability {prediction.score:.4f} nats", f"{len(prediction.tokens)} output tokens",
              f"{len(prediction.source_tokens)} source tokens", STOPS.get(prediction.stopped, prediction.stopped)]
     listed = "".join(f"<li>{escaped(fact)}</li>" for fact in facts)
     return (f'<header>\n<h1>seqloom: {subject}</h1>\n<dl class="pair">{given}<dt>Output</dt>'
-            f'<dd class="out" dir="auto">{output}</dd></dl>\n<ul class="facts muted">{listed}</ul>\n</header>')
+            f'<dd{size} dir="auto">{output}</dd></dl>\n<ul class="facts muted">{listed}</ul>\n</header>')
 
 
 def player(tokens: list[str], text: str) -> str:

@@ -26,7 +26,7 @@ const token = (label) => make('bdi', { dir: 'auto' }, label);
 const fixed = (x, places) => {
   if (x === null || x === undefined || Number.isNaN(x)) return '\\u2013';
   const size = Math.abs(x);
-  if (size !== 0 && (size < 0.5 * 10 ** -places || size >= 1e6)) return x.toExponential(2).replace('-', '\\u2212');
+  if (size !== 0 && (size < 0.5 * 10 ** -places || size >= 1e6)) return x.toExponential(2).replaceAll('-', '\\u2212');
   return x.toFixed(places).replace('-', '\\u2212');
 };
 const f = (x) => fixed(x, 4);
@@ -34,19 +34,26 @@ const row = (matrix, index) => matrix.data.subarray(index * matrix.shape[1], (in
 const dot = (a, b) => { let sum = 0; for (let i = 0; i < a.length; i += 1) sum += a[i] * b[i]; return sum; };
 const norm = (a) => Math.sqrt(dot(a, a));
 const highest = (a) => a.reduce((best, x, i) => (x > a[best] ? i : best), 0);
-const number = (kind, index, value, places) => make('button', { type: 'button', class: 'n', 'data-kind': kind,
-  'data-index': index, title: 'show how it comes about' }, fixed(value, places === undefined ? 3 : places));
+const number = (kind, index, value) => make('button', { type: 'button', class: 'n', 'data-kind': kind,
+  'data-index': index, title: 'show how it comes about' }, fixed(value, 3));
+const width = (bar, share) => { bar.style.width = `${100 * Math.min(1, Math.max(0, share))}%`; };
 const meter = (share) => {
   const bar = make('i', {});
-  bar.style.width = `${100 * Math.min(1, Math.max(0, share))}%`;
+  width(bar, share);
   return make('td', { class: 'meter', 'aria-hidden': 'true' }, bar);
 };
 function strip(place, kind, values) {
   const top = values.reduce((most, x) => Math.max(most, Math.abs(x)), 1e-9);
-  place.replaceChildren(...Array.from(values, (x, i) => make('button', { type: 'button', tabIndex: i ? -1 : 0,
-    class: `${x < 0 ? 'm' : 'p'}${Math.round(SIGNED * Math.min(1, Math.abs(x) / top))}`, 'data-kind': kind,
-    'data-index': i, title: `dimension ${i + 1}: ${f(x)}`, 'aria-label': `dimension ${i + 1}: ${f(x)}` },
-  x.toFixed(2).replace('-', '\\u2212'))));
+  if (place.children.length !== values.length) {
+    place.replaceChildren(...Array.from(values, (x, i) => make('button', { type: 'button', tabIndex: i ? -1 : 0,
+      'data-kind': kind, 'data-index': i })));
+  }
+  [...place.children].forEach((square, i) => {
+    const x = values[i];
+    square.className = `${x < 0 ? 'm' : 'p'}${Math.round(SIGNED * Math.min(1, Math.abs(x) / top))}`;
+    square.title = `dimension ${i + 1}: ${f(x)}`;
+    square.textContent = x.toFixed(2).replace('-', '\\u2212');
+  });
 }
 function walk(place) {
   place.addEventListener('keydown', (event) => {
@@ -184,6 +191,13 @@ const FORMULAS = {
 """
 
 VIEW = """
+const built = {};
+function lasting(id, heads, count, build) {
+  at(id).classList.toggle('long', count > 100);
+  if (!built[id]) built[id] = table(id, heads, count, build).map((line) => ({ line, mark: line.lastChild,
+    numbers: [...line.querySelectorAll('button')], bar: line.querySelector('i') }));
+  return built[id];
+}
 function table(id, heads, count, build) {
   const body = make('tbody', {}, ...inside(count, (i) => make('tr', {}, ...build(i))));
   at(id).replaceChildren(make('thead', {}, make('tr', {}, ...heads.map((head) => make('th', { scope: 'col' }, head)))),
@@ -200,9 +214,13 @@ function showAttention() {
     s === nearest ? mark('\\u25c6', 'highest cosine') : null];
   const name = (s) => make('th', { scope: 'row' }, token(tokens[s]));
   const cell = (...parts) => make('td', {}, ...parts);
-  table('scores', ['source', 'score', '', 'cosine', '|k|', ''], S, (s) => [name(s),
-    cell(number('score', s, scores[s])), meter((scores[s] - low) / (high - low || 1)),
-    cell(number('cosine', s, cosines[s])), cell(number('norm', s, now.norms.data[s])), cell(...marks(s))]);
+  lasting('scores', ['source', 'score', '', 'cosine', '|k|', ''], S, (s) => [name(s), cell(number('score', s, 0)),
+    meter(0), cell(number('cosine', s, 0)), cell(number('norm', s, 0)), cell()]).forEach((one, s) => {
+    [scores[s], cosines[s], now.norms.data[s]].forEach((x, i) => { one.numbers[i].textContent = fixed(x, 3); });
+    width(one.bar, (scores[s] - low) / (high - low || 1));
+    one.mark.replaceChildren(...marks(s).filter((sign) => sign));
+    one.line.classList.toggle('most', s === most);
+  });
   at('agree').textContent = most === nearest ?
     '\\u2605 highest weight and \\u25c6 highest cosine are on the same token.' : '';
   at('disagree').hidden = most === nearest;
@@ -211,10 +229,13 @@ function showAttention() {
     token(tokens[nearest]),
   ` (cosine ${f(cosines[nearest])}, norm ${f(now.norms.data[nearest])})` + (A.bilinear ?
     ': a long key can win over a similar one.' : ': the score is learned, not an angle.'));
-  table('softmax', ['source', 'exp(score \\u2212 highest)', 'weight', ''], S, (s) => [name(s),
-    cell(number('share', s, Math.exp(scores[s] - high))), cell(number('weight', s, weights[s])), meter(weights[s])]);
-  [...at('softmax').tBodies[0].rows].concat([...at('scores').tBodies[0].rows]).forEach((line, i) =>
-    line.classList.toggle('most', i % S === most));
+  lasting('softmax', ['source', 'exp(score \\u2212 highest)', 'weight', ''], S, (s) => [name(s),
+    cell(number('share', s, 0)), cell(number('weight', s, 0)), meter(0)]).forEach((one, s) => {
+    one.numbers[0].textContent = fixed(Math.exp(scores[s] - high), 3);
+    one.numbers[1].textContent = fixed(weights[s], 3);
+    width(one.bar, weights[s]);
+    one.line.classList.toggle('most', s === most);
+  });
   const order = inside(S, (s) => s).sort((a, b) => weights[b] - weights[a]).slice(0, 6);
   table('sum', ['source', 'weight', 'weight \\u00b7 |value|', ''], order.length, (i) => [name(order[i]),
     cell(number('weight', order[i], weights[order[i]])),

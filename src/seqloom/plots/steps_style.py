@@ -28,6 +28,8 @@ border-radius:.3125rem;padding:.25rem .75rem;min-height:2.25rem;cursor:pointer}
 z-index:1}
 .rows thead th:first-child{text-align:start}
 .rows tbody th{text-align:start;font-weight:400;max-width:9rem;overflow:hidden;text-overflow:ellipsis}
+.rows.long{table-layout:fixed}
+.panels .scroll,.strip{contain:content}
 .rows .meter{width:30%;min-width:4rem}
 .meter i{display:block;height:.625rem;background:var(--bar);border-radius:1px}
 .rows tr.most th{font-weight:600}
