@@ -1,0 +1,82 @@
+"""`seqloom demo --task NAME`: each built-in task end to end, on a few examples and a model that learns nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from seqloom import demo
+from seqloom.config.loading import load_config
+from seqloom.data.generated import TASKS
+from seqloom.errors import UsageError
+from seqloom.run import open_run
+
+SMALL = ["training.max_steps=2", "training.threads=1", "training.batch_size=4"]
+
+
+@pytest.fixture
+def _small(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A few examples of each task, two updates."""
+    for task in TASKS.values():
+        module = import_module(f"seqloom.data.generated.{task.module}")
+        monkeypatch.setattr(module, "write", partial(module.write, train=16, valid=4, test=6))
+
+    def short(**options: Any) -> Any:
+        return load_config(overrides=SMALL, **options)
+
+    monkeypatch.setattr(demo, "load_config", short)
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("_small")
+@pytest.mark.parametrize("name", TASKS)
+def test_a_task(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.chdir(tmp_path)
+    folder = demo.run_task(name, quiet=True)
+    out, err = capsys.readouterr()
+    assert folder == Path("runs") / name
+    assert err == ""
+    run = open_run(folder)
+    assert f"Held-out test: {TASKS[name].measure} 0" in out or f"Held-out test: {TASKS[name].measure} 1.0000" in out
+    assert out.count("  →  ") == 5
+    assert out.count("(it is: ") == 5
+    attends = run.config.head.kind == "sequence" and run.config.decoder.context == "attention"
+    assert (folder / "attention.html").is_file() == attends
+    for verb in ("predict", "evaluate"):
+        assert f"seqloom {verb} runs/{name} runs/{name}/test.tsv" in out
+    with pytest.raises(UsageError, match="exists already"):
+        demo.run_task(name, quiet=True)
+
+
+def test_a_task_that_is_not_there() -> None:
+    with pytest.raises(UsageError, match="unknown task 'chess'") as raised:
+        demo.run_task("chess")
+    assert set(raised.value.fix.removeprefix("use one of: ").split(", ")) == {"dates", *TASKS}
+
+
+def test_without_a_name_it_is_the_dates(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Any] = []
+
+    def dates(out: str, **options: Any) -> Path:
+        asked.append((out, options))
+        return Path(out)
+
+    monkeypatch.setattr(demo, "run_demo", dates)
+    assert demo.run_task("dates") == Path("runs/dates")
+    assert asked == [("runs/dates", {"overwrite": False, "quiet": False})]
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_every_task_has_a_valid_configuration(name: str) -> None:
+    task = TASKS[name]
+    config, notes = load_config(preset=task.preset, values=task.values)
+    assert notes == []
+    assert config.head.kind in ("sequence", "label", "tags", "language")
