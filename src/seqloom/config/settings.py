@@ -11,6 +11,7 @@ from seqloom.config.sections import (
     LanguageHeadConfig,
     SequenceHeadConfig,
     TagsHeadConfig,
+    TeacherForcingConfig,
     TextSourceConfig,
 )
 
@@ -55,6 +56,22 @@ def tags(config: Config) -> Problems:
                       "set source.reverse to false")
 
 
+def history(config: Config) -> Problems:
+    """Teacher forcing is about a history of the answer's own tokens."""
+    if not isinstance(config.head, SequenceHeadConfig) and config.training.teacher_forcing != TeacherForcingConfig():
+        yield Problem(f"training.teacher_forcing is given, but head.kind is {config.head.kind}, which does not go on "
+                      "from answers of its own", "leave training.teacher_forcing out")
+
+
+def not_built(config: Config) -> Problems:
+    """Parts that have their place in the configuration, and no network yet."""
+    if isinstance(config.head, LanguageHeadConfig):
+        yield Problem("head.kind is language, which this version cannot train yet",
+                      "set head.kind to sequence, label or tags")
+    if isinstance(config.source, TextSourceConfig) and config.source.characters is not None:
+        yield Problem("source.characters is given, which this version cannot read yet", "leave source.characters out")
+
+
 def nothing_to_copy(config: Config) -> Problems:
     """Only symbols of a text can be put into an answer."""
     if not isinstance(config.head, SequenceHeadConfig) or isinstance(config.source, TextSourceConfig):
@@ -88,4 +105,5 @@ def language_ties(config: Config) -> Problems:
                       f"set decoder.embedding_size to {decoder.hidden_size}, or head.tie_embeddings to none")
 
 
-SETTING_CHECKS: tuple[Callable[[Config], Problems], ...] = (setting, metric, tags, nothing_to_copy, language_ties)
+SETTING_CHECKS: tuple[Callable[[Config], Problems], ...] = (
+    setting, metric, tags, history, not_built, nothing_to_copy, language_ties)

@@ -23,6 +23,7 @@ from seqloom.run import CARD, WEIGHTS, Run, new_run_folder, open_run, write_desc
 from seqloom.types import Ints, Record
 
 Say = Callable[[str], None]
+EXPORTED_HEADS = ("sequence",)
 TRAINING = "train"  # the run's own training data, where files are asked for
 
 
@@ -144,6 +145,9 @@ def load_shortlist(run: Run) -> Shortlist:
 
 def check_exportable(config: Config) -> None:
     """Raise UsageError when a part of the model is not one that can be exported, such as a newly written score."""
+    if config.head.kind not in EXPORTED_HEADS:
+        raise UsageError(f"head.kind {config.head.kind} cannot be exported: it has no builder",
+                         fix="predict with --engine torch, or add it to export/graphs.py")
     cells, scores = list(EXPORTED_CELLS), list(EXPORTED_SCORES)
     used = [("cell", config.encoder.cell, cells, "cells"), ("cell", config.decoder.cell, cells, "cells"),
             ("score", config.decoder.attention.score, scores, "scores")]
