@@ -23,9 +23,9 @@ def spoil_losses(monkeypatch: pytest.MonkeyPatch, bad: Any) -> None:
     """Every training loss whose number (from 1) is bad becomes NaN, with its gradient."""
     original, count = Model.forward, 0
 
-    def forward(model: Model, batch: Any, own: Any = None) -> Loss:
+    def forward(model: Model, *arguments: Any) -> Loss:
         nonlocal count
-        loss = original(model, batch, own)
+        loss = original(model, *arguments)
         count += model.training
         if model.training and bad(count):
             return Loss(loss.total * math.nan, loss.count, loss.correct)
@@ -121,8 +121,9 @@ def test_a_learning_rate_of_a_million_is_survived(files: Files, tmp_path: Path) 
     diverged = sum(row["valid_loss"] is None or row["cer"] is None for row in rows)
     assert diverged
     assert sum("the validation at step" in warning for warning in told.warnings) == diverged
-    assert rows[-1]["bad_updates"] == len(told.warnings) - diverged
-    assert rows[-1]["learning_rate"] == 1e6 / 2 ** len(told.warnings)
+    halvings = sum("halved" in warning for warning in told.warnings)  # the export may warn too
+    assert rows[-1]["bad_updates"] == halvings - diverged
+    assert rows[-1]["learning_rate"] == 1e6 / 2**halvings
     assert math.isfinite(rows[-1]["train_loss"])
 
 

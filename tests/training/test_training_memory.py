@@ -36,8 +36,8 @@ class Small:
         self.rows, self.error, self.seen = rows, error, []
         original = Model.forward
 
-        def forward(model: Model, batch: Any, own: Any = None) -> Loss:
-            loss = original(model, batch, own)
+        def forward(model: Model, batch: Any, *others: Any) -> Loss:
+            loss = original(model, batch, *others)
             if model.training and batch.target.size > self.rows:
                 loss.total.backward()
                 raise self.error()

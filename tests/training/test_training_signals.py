@@ -170,13 +170,13 @@ def test_a_signal_in_preparation_leaves_nothing(send: Callable[[], None], code: 
 
 def test_a_signal_after_training(files: Files, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The model is there; going on makes up for what is missing."""
-    evaluate = session.evaluate_outputs
+    evaluate = session.compared
 
     def interrupted(*arguments: Any, **options: Any) -> Any:
         interrupt()
         return evaluate(*arguments, **options)
 
-    monkeypatch.setattr(session, "evaluate_outputs", interrupted)
+    monkeypatch.setattr(session, "compared", interrupted)
     with pytest.raises(Interrupted, match=r"the model is trained, its last evaluation and its README\.md are missing"):
         train_run(configuration(*files, training={"epochs": 1}), tmp_path / "run")
     monkeypatch.undo()
