@@ -23,6 +23,7 @@ smoothings = pytest.mark.parametrize("smoothing", [0.0, 0.1])
 def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cross_entropy, "SMALLEST_CHUNK", 16)
     monkeypatch.setattr(cross_entropy, "LOGIT_BYTES", 1)
+    monkeypatch.setattr(cross_entropy, "POSITIONS", 5)
 
 
 def inputs_of(size: str, dtype: torch.dtype = torch.float64) -> tuple[list[Tensor], Tensor]:
@@ -45,6 +46,21 @@ def test_equals_the_formula(size: str, smoothing: float) -> None:
         total, correct = function(values, weight, bias, targets, smoothing)
         torch.testing.assert_close(total, expected)
         assert int(correct) == int((logits.argmax(1) == targets).sum())
+
+
+@every_size
+@smoothings
+def test_positions_that_do_not_count(size: str, smoothing: float) -> None:
+    """Left out of the sums as if they were not there, with no gradient of their own."""
+    tensors, targets = inputs_of(size)
+    counted = torch.arange(len(targets)) % 3 != 1
+    total, correct = linear_cross_entropy(*tensors, targets, smoothing, counted)
+    values, weight, bias = tensors
+    expected, hits = linear_cross_entropy_reference(values[counted], weight, bias, targets[counted], smoothing)
+    torch.testing.assert_close(total, expected)
+    assert torch.equal(correct, hits)
+    found, right = (torch.autograd.grad(sum_, tensors) for sum_ in (total, expected))
+    torch.testing.assert_close(found, right)
 
 
 @every_size

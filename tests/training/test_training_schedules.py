@@ -100,7 +100,7 @@ def test_every_optimiser_is_torchs_with_our_defaults(name: str) -> None:
                                    "sgd": {"momentum": 0.5}, "adadelta": {"rho": 0.95}}[name]
         ours = build_optimizer(options, own)
         theirs = kind(other, lr=rate, weight_decay=decay, foreach=False, **further)
-        assert type(ours) is kind
+        assert isinstance(ours, kind)
         assert len(ours.param_groups[0]["params"]) == 2  # what is frozen is left out
         draw = torch.Generator().manual_seed(1)
         for _ in range(5):

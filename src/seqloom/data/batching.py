@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -82,14 +82,70 @@ class Waste(NamedTuple):
 
 def padding_waste(lengths: Ints, batches: Sequence[Ints]) -> Waste:
     """How much of the padded area of these batches is padding; `lengths` is [N 2], source and target."""
-    real = np.sum([lengths[batch].sum(0) for batch in batches], axis=0)
-    area = np.sum([len(batch) * lengths[batch].max(0) for batch in batches], axis=0)
+    if isinstance(batches, Plan):
+        real, area = lengths[batches.order].sum(0, dtype=np.int64), batches.areas(lengths).sum(0)
+    else:
+        real = np.sum([lengths[batch].sum(0) for batch in batches], axis=0)
+        area = np.sum([len(batch) * lengths[batch].max(0) for batch in batches], axis=0)
     shares = [1 - float(part / whole) if whole else 0.0
               for part, whole in ((real[0], area[0]), (real[1], area[1]), (real.sum(), area.sum()))]
     return Waste(*shares)
 
 
 # --- batches for training --------------------------------------------------------------------------------------------
+
+
+class Plan(Sequence[Ints]):
+    """The batches of one epoch in order, each made when it is asked for: a few bytes for each example, however many.
+
+    order [N]: examples, batch after batch; begins [n + 1]: where the batches begin in it; turns [n]: the order in which
+    they come.
+    """
+
+    def __init__(self, order: Ints, begins: Ints, turns: Ints) -> None:
+        self.order, self._begins, self._turns = order, begins, turns
+
+    def __len__(self) -> int:
+        return len(self._turns)
+
+    @overload
+    def __getitem__(self, number: int) -> Ints: ...
+
+    @overload
+    def __getitem__(self, number: slice) -> list[Ints]: ...
+
+    def __getitem__(self, number: int | slice) -> Ints | list[Ints]:
+        if isinstance(number, slice):
+            return [self[one] for one in range(len(self))[number]]
+        turn = int(self._turns[number])
+        return self.order[self._begins[turn]:self._begins[turn + 1]].astype(np.int64)
+
+    def areas(self, lengths: Ints) -> Ints:
+        """[n 2]: padded positions of each batch's sides, in the order in which they come; `lengths` is [N 2]."""
+        longest = np.maximum.reduceat(lengths[self.order], self._begins[:-1], axis=0).astype(np.int64)
+        return (longest * np.diff(self._begins)[:, None])[self._turns]
+
+
+class Groups(Sequence[list[Ints]]):
+    """The batches of a plan, so many together for one update."""
+
+    def __init__(self, plan: Plan, together: int) -> None:
+        self._plan, self._together = plan, together
+
+    def __len__(self) -> int:
+        return (len(self._plan) + self._together - 1) // self._together
+
+    @overload
+    def __getitem__(self, number: int) -> list[Ints]: ...
+
+    @overload
+    def __getitem__(self, number: slice) -> list[list[Ints]]: ...
+
+    def __getitem__(self, number: int | slice) -> list[Ints] | list[list[Ints]]:
+        if isinstance(number, slice):
+            return [self[one] for one in range(len(self))[number]]
+        begin = range(len(self))[number] * self._together
+        return self._plan[begin:begin + self._together]
 
 
 class Batches:
@@ -116,7 +172,8 @@ class Batches:
         """
         if not len(lengths):
             raise DataError("there are no examples to train on", fix="see what was set aside, and why: seqloom doctor")
-        self._lengths = np.asarray(lengths, np.int64)
+        self._lengths = np.asarray(lengths)
+        self._kept: tuple[int, Plan] | None = None  # the last epoch that was asked for
         self._size = batch_size
         self._by_tokens = batch_type == "tokens"
         self._seed = seed
@@ -136,13 +193,30 @@ class Batches:
         """Share of padding in an epoch's batches."""
         return padding_waste(self._lengths, self.plan(epoch))
 
-    def plan(self, epoch: int) -> list[Ints]:
-        """All batches of an epoch in order."""
+    def largest(self, epoch: int = 0) -> Ints:
+        """The batch of an epoch with the most padded positions, of both sides together."""
+        plan = self.plan(epoch)
+        return plan[int(plan.areas(self._lengths).sum(1).argmax())]
+
+    def plan(self, epoch: int) -> Plan:
+        """All batches of an epoch in order. The last plan is kept: it is asked for more than once."""
+        if self._kept is None or self._kept[0] != epoch:
+            self._kept = None  # its memory is needed for the next one
+            self._kept = epoch, self._new_plan(epoch)
+        return self._kept[1]
+
+    def _new_plan(self, epoch: int) -> Plan:
         random = np.random.default_rng([self._seed, epoch])
-        examples = _shuffled(self._examples(epoch), random)
-        windows = max(1, round(len(examples) / self._window))
-        batches = [batch for window in self._windows(examples, windows) for batch in self._cut(window)]
-        return [batches[number] for number in _shuffled(np.arange(len(batches)), random)]
+        order = _shuffled(self._examples(epoch), random)
+        sizes: list[int] = []
+        begin = 0
+        for window in self._windows(order, max(1, round(len(order) / self._window))):
+            sizes += map(len, self._cut(window))
+            order[begin:begin + len(window)] = window  # which is a sorted copy of these places
+            begin += len(window)
+        begins = np.zeros(len(sizes) + 1, np.int64)
+        np.cumsum(sizes, out=begins[1:])
+        return Plan(order, begins, _shuffled(np.arange(len(sizes)), random))
 
     def _choose_window(self) -> int:
         """Examples of a window, tried out on one window of each size."""
@@ -177,11 +251,12 @@ class Batches:
         Over E epochs an example of weight w is seen floor(E·w + phase) times: the running total is rounded, not each
         epoch's share, so that nothing is left out for long.
         """
+        numbers = np.arange(len(self._lengths), dtype=np.int32 if len(self._lengths) < 2**31 else np.int64)
         if self._weights is None or self._phases is None:
-            return np.arange(len(self._lengths))
+            return numbers
         seen = np.floor(epoch * self._weights + self._phases)
         copies = np.floor((epoch + 1) * self._weights + self._phases) - seen
-        return np.repeat(np.arange(len(self._lengths)), copies.astype(np.int64))
+        return np.repeat(numbers, copies.astype(np.int64))
 
     def _draw_phases(self, weights: NDArray[np.float64]) -> NDArray[np.float64]:
         """[N] in (0, 1): within each weight evenly spread, in random order, so that every epoch has its exact share."""

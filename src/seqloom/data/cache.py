@@ -8,6 +8,7 @@ operating system keeps of the mapped files. Keeps no tokens and no text, and kno
 from __future__ import annotations
 
 import json
+import mmap
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -19,8 +20,9 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from seqloom.data.batching import OWN_LENGTH
 from seqloom.errors import DataError, TrainingError
-from seqloom.types import Ints, Item
+from seqloom.types import Ints, Item, Padded
 
 FORMAT, VERSION = "seqloom examples", 1
 HEADER = "store.json"
@@ -29,6 +31,9 @@ DTYPES = {name: np.dtype(name).newbyteorder("<") for name in ("uint8", "int32", 
 ENDS = np.dtype("<i8")
 MAXIMUM_AXES, MAXIMUM_ROW = 4, 2**31  # axes behind the first, and numbers in one row
 BUFFER = 2**18  # bytes held back for each file while writing
+# Pages that were read count as this process's memory, up to sixteen around each example, until they are let go: after
+# so many examples. The operating system keeps what it has room for.
+LET_GO = 2048
 
 
 @dataclass(slots=True)
@@ -116,7 +121,7 @@ class ExampleWriter:
 
 
 class ExampleStore:
-    """The examples of a folder, mapped into memory: `len`, `lengths()`, `get(i)`."""
+    """The examples of a folder, mapped into memory: `len`, `lengths()`, `get(i)`, `padded(indices)`."""
 
     def __init__(self, folder: Path) -> None:
         """Open a finished store. Raises DataError when it is missing, unfinished, damaged or cut off."""
@@ -125,24 +130,43 @@ class ExampleStore:
         self._count: int = header["count"]
         self._values: dict[str, dict[str, NDArray[Any]]] = {}
         self._ends: dict[str, dict[str, NDArray[np.int64]]] = {}
+        self._mapped: list[mmap.mmap] = []
+        self._read = 0  # examples since pages were let go
         for number, entry in enumerate(header["fields"]):
             values, ends = _paths(folder, entry["side"], number)
-            rows = _map(values, (entry["rows"], *entry["shape"]), DTYPES[entry["dtype"]])
-            marks = _map(ends, (self._count,), ENDS)
+            rows = self._map(values, (entry["rows"], *entry["shape"]), DTYPES[entry["dtype"]])
+            marks = self._map(ends, (self._count,), ENDS)
             if self._count and (marks[-1] != entry["rows"] or marks[0] < 0 or np.any(np.diff(marks) < 0)):
                 raise _damaged(ends, "its positions are out of order")
             self._values.setdefault(entry["side"], {})[entry["name"]] = rows
             self._ends.setdefault(entry["side"], {})[entry["name"]] = marks
+        self.let_go()
+
+    def _map(self, path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
+        """Map a file read-only, once its size is what the header says."""
+        expected = prod(shape) * dtype.itemsize
+        try:
+            size = path.stat().st_size
+            if size != expected:
+                raise _damaged(path, f"{size:,} bytes, expected {expected:,}")
+            if not expected:
+                return np.zeros(shape, dtype)  # nothing can be mapped of an empty file
+            with path.open("rb") as file:
+                self._mapped.append(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+        except OSError as error:
+            raise _damaged(path, error.strerror or str(error)) from error
+        return np.frombuffer(self._mapped[-1], dtype).reshape(shape)
 
     def __len__(self) -> int:
         return self._count
 
     def lengths(self) -> Ints:
-        """[N 2] int64: lengths of `main` of source and target; source 0 where examples have none."""
-        result = np.zeros((self._count, 2), np.int64)
+        """[N 2] int32: lengths of `main` of source and target; source 0 where examples have none."""
+        result = np.zeros((self._count, 2), np.int32)
         for column, side in enumerate(("source", "target")):
             if side in self._ends:
                 result[:, column] = np.diff(self._ends[side]["main"], prepend=0)
+        self.let_go()
         return result
 
     def get(self, index: int) -> tuple[Item | None, Item]:
@@ -150,6 +174,36 @@ class ExampleStore:
         if not 0 <= index < self._count:
             raise IndexError(f"example {index} of {self._count}")
         return (self._item("source", index) if "source" in self._values else None), self._item("target", index)
+
+    def padded(self, indices: Ints) -> tuple[Padded | None, Padded]:
+        """These examples [B] as `batching.pad` puts them together, (source, target); without a step for each example.
+
+        Raises IndexError for numbers that are none of an example, ValueError without any.
+        """
+        if not len(indices):
+            raise ValueError("a batch needs at least one example")
+        if indices.min() < 0 or indices.max() >= self._count:
+            raise IndexError(f"examples {indices.min()} to {indices.max()} of {self._count}")
+        self._read += len(indices)
+        if self._read >= LET_GO:
+            self.let_go()
+        return (self._padded("source", indices) if "source" in self._values else None), self._padded("target", indices)
+
+    def _padded(self, side: str, indices: Ints) -> Padded:
+        gathered = {name: _gather(values, self._ends[side][name], indices)
+                    for name, values in self._values[side].items()}
+        fields, lengths = {}, gathered["main"][1]
+        for name, (rows, own) in gathered.items():
+            fields[name] = rows
+            if name != "main" and (name in OWN_LENGTH or not np.array_equal(own, lengths)):
+                fields[f"{name}_lengths"] = own
+        return Padded(fields, lengths)
+
+    def let_go(self) -> None:
+        """Let go the pages that were read."""
+        self._read = 0
+        for mapped in self._mapped if hasattr(mmap, "MADV_DONTNEED") else ():
+            mapped.madvise(mmap.MADV_DONTNEED)
 
     def _item(self, side: str, index: int) -> Item:
         fields = {}
@@ -182,18 +236,15 @@ def _damaged(path: Path, reason: str) -> DataError:
                      fix="delete its folder; it is made again from the data")
 
 
-def _map(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
-    """Map a file read-only, once its size is what the header says."""
-    expected = prod(shape) * dtype.itemsize
-    try:
-        size = path.stat().st_size
-        if size != expected:
-            raise _damaged(path, f"{size:,} bytes, expected {expected:,}")
-        if not expected:
-            return np.zeros(shape, dtype)  # nothing can be mapped of an empty file
-        return np.memmap(path, dtype, "r", shape=shape).view(np.ndarray)
-    except OSError as error:
-        raise _damaged(path, error.strerror or str(error)) from error
+def _gather(values: NDArray[Any], ends: NDArray[np.int64], indices: Ints) -> tuple[NDArray[Any], Ints]:
+    """Rows of these examples, zeros behind their end [B longest …], and their lengths [B]."""
+    begins = np.where(indices > 0, ends[indices - 1], 0)
+    lengths: Ints = (ends[indices] - begins).astype(np.int64)
+    offsets = np.arange(lengths.max())
+    real = offsets < lengths[:, None]
+    padded = np.zeros((*real.shape, *values.shape[1:]), np.int64 if values.dtype.kind == "i" else values.dtype)
+    padded[real] = values[(begins[:, None] + offsets)[real]]
+    return padded, lengths
 
 
 def _read_header(folder: Path) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from seqloom.nn.alignment import AlignmentLoss
 from seqloom.nn.decoders import Choose, DecoderState, InStepDecoder, Outputs, RecurrentDecoder
 from seqloom.nn.kernels.cross_entropy import linear_cross_entropy
+from seqloom.nn.kernels.static import is_static
 from seqloom.nn.memory import Memory, real_positions
 from seqloom.types import Loss, Padded
 
@@ -45,11 +46,14 @@ class SequenceModule(nn.Module):
         if outputs.copy_gate is not None:
             total, correct = self._copying_loss(memory, outputs, gold, mask)
         else:
+            static = is_static()
+            values, gold = (outputs.values.flatten(0, 1), gold.flatten()) if static else (
+                outputs.values[mask], gold[mask])
             total, correct = linear_cross_entropy(
-                outputs.values[mask], self.output.weight, self.output.bias, gold[mask],
-                self.label_smoothing if self.training else 0.0)
+                values, self.output.weight, self.output.bias, gold, self.label_smoothing if self.training else 0.0,
+                mask.flatten() if static else None)
         if outputs.coverage_loss is not None and self.training:
-            total = total + self.coverage_loss * outputs.coverage_loss[mask].sum()
+            total = total + self.coverage_loss * (outputs.coverage_loss * mask).sum()
         if self.alignment is not None and self.training:
             total = total + self.alignment(memory, target)
         return Loss(total, mask.sum(), correct)

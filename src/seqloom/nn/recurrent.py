@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from seqloom.nn.cells import CELLS, Cell, CellState
+from seqloom.nn.kernels.static import is_static
 
 
 class Recurrent(NamedTuple):
@@ -48,9 +49,10 @@ def _flat_weights(cell: Cell, padded: bool) -> list[Tensor]:
     """Weights in the order of torch's kernels; with a further input column that holds the state at padding."""
     weight_input: Tensor = cell.weight_input
     if padded:
-        hold = [cell.hold.get(name, 0.0) for name in cell.gate_names]
-        column = weight_input.new_tensor(hold).repeat_interleave(cell.hidden_size).unsqueeze(1)
-        weight_input = torch.cat([weight_input, column], 1)
+        column = weight_input.new_zeros(len(cell.gate_names), cell.hidden_size)
+        for name, value in cell.hold.items():
+            column[cell.gate_names.index(name)].fill_(value)
+        weight_input = torch.cat([weight_input, column.view(-1, 1)], 1)
     return [weight_input, cell.weight_hidden, cell.bias_input, cell.bias_hidden]
 
 
@@ -64,7 +66,7 @@ def fused(cells: list[Cell], inputs: Float[Tensor, "B S I"], mask: Bool[Tensor, 
     An initial `state` [B H] is possible in one direction only.
     """
     B, bidirectional = inputs.shape[0], len(cells) == 2
-    padded = not bool(mask.all())
+    padded = is_static() or not bool(mask.all())
     kernel: Any = _FUSED[type(cells[0]).__name__]  # four overloaded functions with one order of arguments
     first = cells[0]
     zeros = inputs.new_zeros(len(cells), B, first.hidden_size)

@@ -110,8 +110,9 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tenso
             if value.shape != (() if key == "step" else parameter.shape):
                 raise ValueError(f"{name} has shape {tuple(value.shape)}, expected {tuple(parameter.shape)}")
             state.setdefault(int(number), {})[key] = value.clone()
+    expected = next(keys for kind, keys in STATE_KEYS.items() if isinstance(optimizer, kind))
     for index, values in state.items():
-        if values.keys() != STATE_KEYS[type(optimizer)]:
+        if values.keys() != expected:
             raise ValueError(f"optimizer.{index} has {', '.join(sorted(values))}, expected "
-                             f"{', '.join(sorted(STATE_KEYS[type(optimizer)]))}")
+                             f"{', '.join(sorted(expected))}")
     optimizer.load_state_dict({"state": state, "param_groups": stored["param_groups"]})

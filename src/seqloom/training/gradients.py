@@ -13,16 +13,20 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from seqloom.config.sections import TrainingConfig
 from seqloom.engines.torch import multiplies_bf16, to_tensors
 from seqloom.errors import TrainingError
 from seqloom.model import Model
 from seqloom.nn.kernels.precision import fast_fp32
+from seqloom.nn.kernels.static import static_shapes
+from seqloom.training.captured import Backend, CapturedPasses, CudaGraphs, Pass, can_be_captured, moved, rounded
 from seqloom.training.history import draw_own_history
+from seqloom.training.loader import Loader
 from seqloom.training.prepare import Prepared
 from seqloom.training.seeds import derived_seed, generator
-from seqloom.types import Batch, Ints, Loss
+from seqloom.types import Batch, Ints, Loss, Padded
 
 # What allocators say when there is not enough, in errors of no class of their own.
 OUT_OF_MEMORY = ("not enough memory", "out of memory", "can't allocate memory", "alloc_failed")
@@ -41,6 +45,24 @@ class Sums:
     splits: int
 
 
+@dataclass(frozen=True, slots=True)
+class UnreadSums:
+    """Sums as they are on the device, where reading them would wait for it. numbers: total, count and norm."""
+
+    numbers: Tensor
+    limit: float
+    splits: int
+
+
+def read(unread: Sequence[UnreadSums]) -> list[Sums]:
+    """The numbers of several updates, with one wait for the device."""
+    if not unread:
+        return []
+    numbers = torch.stack([one.numbers for one in unread]).tolist()
+    return [Sums(total, int(count), norm, bool(one.limit) and norm > one.limit, one.splits)
+            for one, (total, count, norm) in zip(unread, numbers, strict=True)]
+
+
 class Part(NamedTuple):
     """Rows first … last − 1 of batch `number` of the update."""
 
@@ -50,19 +72,31 @@ class Part(NamedTuple):
 
 
 class Gradients:
-    """Leaves the gradient of one update in the parameters."""
+    """Leaves the gradient of one update in the parameters. `loader` makes the batches of coming updates."""
 
     def __init__(self, model: Model, data: Prepared, options: TrainingConfig, device: torch.device,
-                 say: Callable[[str], None]) -> None:
+                 say: Callable[[str], None], *, backend: Backend | None = None) -> None:
+        """backend: what captures passes; on a GPU CUDA graphs when none is given, elsewhere nothing is captured."""
         self.model, self.data, self.options, self.device, self.say = model, data, options, device, say
         self.parameters = [p for p in model.parameters() if p.requires_grad]
         self.told = 0
+        if backend is None and device.type == "cuda":
+            backend = CudaGraphs()
+        self.captures = backend is not None and can_be_captured(model)
+        self._pass: Pass = self._pass_over
+        if backend is not None and self.captures:
+            self._pass = CapturedPasses(self._static_pass, self.parameters, device, backend, say)
+        self.loader = Loader(self._host_batch)
 
     def of(self, batches: Sequence[Ints], step: int, gold_ratio: float) -> Sums:
         """The gradient of update `step` over these batches of examples; gold_ratio: share of gold history.
 
         Raises TrainingError when one example alone does not fit into memory.
         """
+        return read([self.begin(batches, step, gold_ratio)])[0]
+
+    def begin(self, batches: Sequence[Ints], step: int, gold_ratio: float) -> UnreadSums:
+        """As `of`, without waiting for the device."""
         parts = [Part(number, 0, len(indices)) for number, indices in enumerate(batches)]
         splits = 0
         while True:
@@ -74,10 +108,10 @@ class Gradients:
             splits += 1
             position = parts.index(failed)
             parts[position : position + 1] = self._halves(failed, batches[failed.number], step)
-        total = float(sum(float(loss.total) for loss in losses))
-        count = int(sum(int(loss.count) for loss in losses))
-        norm, clipped = self._scale(count)
-        return Sums(total, count, norm, clipped, splits)
+        exact = torch.float32 if self.device.type == "mps" else torch.float64
+        total = torch.stack([loss.total.to(exact) for loss in losses]).sum()
+        count = torch.stack([loss.count.to(exact) for loss in losses]).sum()
+        return UnreadSums(torch.stack([total, count, self._scale(count)]), self.options.max_grad_norm, splits)
 
     def precision_name(self) -> str:
         """The precision of products, for people."""
@@ -94,8 +128,12 @@ class Gradients:
 
         All begins anew after that: the failed part may have left some of its gradient.
         """
-        for parameter in self.parameters:
-            parameter.grad = None
+        if self.captures:  # graphs add to the same places every time
+            if present := [parameter.grad for parameter in self.parameters if parameter.grad is not None]:
+                torch._foreach_zero_(present)
+        else:
+            for parameter in self.parameters:
+                parameter.grad = None
         torch.manual_seed(derived_seed(self.options.seed, step, "dropout"))
         for part in parts:
             try:
@@ -107,14 +145,35 @@ class Gradients:
         return None
 
     def _part(self, indices: Ints, part: Part, step: int, gold_ratio: float) -> Loss:
-        batch = self.data.batch(indices[part.first : part.last])
+        rows = part.last - part.first
+        batch = (self.loader.batch(indices) if rows == len(indices) else
+                 self._host_batch(indices[part.first : part.last]))
         own = self._own_history(indices, part, step, gold_ratio)
         if own is not None:
-            own = own[:, : batch.target.main.shape[1] - 1].to(self.device)
-        on_device = Batch(None if batch.source is None else to_tensors(batch.source, self.device),
-                          to_tensors(batch.target, self.device), batch.indices)
+            B, T = batch.target.main.shape[0], batch.target.main.shape[1] - 1
+            own = functional.pad(own[:, :T], (0, T - min(T, own.shape[1]), 0, B - own.shape[0]))
+        return self._pass(batch, own)
+
+    def _host_batch(self, indices: Ints) -> Batch:
+        """The batch of these examples as tensors in the host's memory; the loader's thread calls this too."""
+        batch, cpu = self.data.batch(indices), torch.device("cpu")
+        if self.captures:
+            batch = rounded(batch)
+        batch = Batch(None if batch.source is None else to_tensors(batch.source, cpu), to_tensors(batch.target, cpu),
+                      indices)
+        return pinned(batch) if self.device.type == "cuda" else batch
+
+    def _pass_over(self, batch: Batch, own: Tensor | None) -> Loss:
+        """One pass forward and backward over a batch of host tensors."""
+        return self._run(moved(batch, self.device), None if own is None else own.to(self.device))
+
+    def _static_pass(self, batch: Batch, own: Tensor | None) -> Loss:
+        with static_shapes():
+            return self._run(batch, own)
+
+    def _run(self, batch: Batch, own: Tensor | None) -> Loss:
         with self._precision():
-            loss: Loss = self.model(on_device, own)
+            loss: Loss = self.model(batch, own)
             loss.total.backward()
         return Loss(loss.total.detach(), loss.count, loss.correct)
 
@@ -147,15 +206,27 @@ class Gradients:
         middle = part.first + rows // 2
         return [part._replace(last=middle), part._replace(first=middle)]
 
-    def _scale(self, count: int) -> tuple[float, bool]:
-        """Divide by the number of tokens and clip, as torch.nn.utils.clip_grad_norm_ does: norm, whether clipped."""
+    def _scale(self, count: Tensor) -> Tensor:
+        """Divide by the number of tokens and clip, as torch.nn.utils.clip_grad_norm_ does: the norm before clipping.
+
+        All on the device: nothing here is waited for.
+        """
         gradients = [p.grad for p in self.parameters if p.grad is not None]
-        norm = float(torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))) / max(count, 1)
+        count = count.clamp(min=1)
+        norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients))) / count
         limit = self.options.max_grad_norm
-        clipped = bool(limit) and norm > limit
-        factor = (limit / (norm + 1e-6) if clipped else 1.0) / max(count, 1)
-        torch._foreach_mul_(gradients, factor)
-        return norm, clipped
+        factor = (limit / (norm + 1e-6)).clamp(max=1.0) if limit else torch.ones_like(norm)
+        torch._foreach_mul_(gradients, (factor / count).to(gradients[0].dtype))
+        return norm
+
+
+def pinned(batch: Batch) -> Batch:
+    """The same host tensors in pinned memory, from which a GPU copies by itself."""
+    source, target = (None if side is None else Padded(
+        {name: tensor.pin_memory() for name, tensor in side.fields.items()}, side.lengths.pin_memory())
+        for side in (batch.source, batch.target))
+    assert target is not None
+    return Batch(source, target, batch.indices)
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,11 @@ import torch
 from torch import Tensor
 
 from seqloom.config.sections import Config
+from seqloom.data.batching import Groups
 from seqloom.engines.torch import choose_device
 from seqloom.errors import RunFolderError, TrainingError
 from seqloom.model import Model, build_model, insert_pretrained, load_weights, stored_weights
+from seqloom.nn.kernels.precision import bound_memory
 from seqloom.progress import Reporter, duration
 from seqloom.run import CHECKPOINTS, COPY_AGAIN, WEIGHTS, append_metrics, keep_metrics, write_weights
 from seqloom.training.averaging import Averaging
@@ -25,9 +28,10 @@ from seqloom.training.checkpoint import (
     write_checkpoint,
 )
 from seqloom.training.events import Events
-from seqloom.training.gradients import Gradients, is_out_of_memory
+from seqloom.training.gradients import Gradients, Sums, UnreadSums, is_out_of_memory, read
 from seqloom.training.guard import MAX_BAD_UPDATES, Guard
 from seqloom.training.history import gold_ratio
+from seqloom.training.memory import peak_memory
 from seqloom.training.optimizers import Schedule, base_rate, build_optimizer
 from seqloom.training.prepare import Prepared
 from seqloom.training.signals import StopSignals
@@ -37,6 +41,7 @@ from seqloom.training.watched import watch
 from seqloom.types import Ints
 
 SAVE_SECONDS = 180.0  # checkpoints/last is at most this old, so that a crash loses little
+READ_EVERY = 16  # updates on a GPU between two looks at their numbers: every look waits for it
 
 
 class Trainer:
@@ -48,6 +53,7 @@ class Trainer:
         they are another model's."""
         self.config, self.options = config, config.training
         self.data, self.folder, self.reporter = data, folder, reporter
+        bound_memory()
         self.device = choose_device(self.options.device)
         self.model: Model = build_model(config, data.source, data.head, seed=self.options.seed)
         self.embedding_reports = insert_pretrained(self.model, data.source, data.head, fresh=start is None)
@@ -58,6 +64,9 @@ class Trainer:
         self.gradients = Gradients(self.model, data, self.options, self.device, reporter.say)
         self.averaging = Averaging(self.options, self.model)
         self.guard = Guard(self.model, self.optimizer, self.averaging)
+        # Optimisers in one kernel leave an update out by themselves when its gradient is not finite.
+        self.read_every = READ_EVERY if self.device.type == "cuda" and self.optimizer.defaults.get("fused") else 1
+        self.unread: list[tuple[list[Ints], UnreadSums]] = []
         self.progress = Progress()
         self.schedule = Schedule(self.options.schedule, base_rate(self.options), self.progress.rate)
         self.updates_per_epoch = 0
@@ -96,35 +105,48 @@ class Trainer:
         self.guard.remember()
         self.updates_per_epoch = len(self._groups())
         progress.finished = self._limit_reached()
+        if not progress.finished:
+            self._try_largest()
         while not progress.finished:
-            for batches in self._groups()[progress.batch :]:
-                self._update(batches)
-                progress.seconds = before + time.monotonic() - started
-                if self._validation_due():
-                    self._validate()
-                progress.finished = self._limit_reached()
-                if signals.received or progress.finished:
-                    break
-                if progress.seconds - self.saved >= SAVE_SECONDS:
-                    self.save()
-            else:
-                self._end_epoch()
+            with closing(self.gradients.loader.through(self._groups(), progress.batch)) as groups:
+                for batches in groups:
+                    self._update(batches)
+                    progress.seconds = before + time.monotonic() - started
+                    if self._validation_due():
+                        self._validate()
+                    progress.finished = self._limit_reached()
+                    if signals.received or progress.finished:
+                        break
+                    if progress.seconds - self.saved >= SAVE_SECONDS:
+                        self.save()
+                else:
+                    self._end_epoch()
             if signals.received:
                 self.save()
                 raise signals.interruption()
+        self._read()
         if progress.updates:
             self._validate()
         progress.seconds = before + time.monotonic() - started
         self.save()
 
-    def _groups(self) -> list[list[Ints]]:
+    def _groups(self) -> Groups:
         """The batches of this epoch, in groups for one update each."""
-        batches = self.data.batches.plan(self.progress.epoch)
-        together = self.options.accumulate
-        return [batches[start : start + together] for start in range(0, len(batches), together)]
+        return Groups(self.data.batches.plan(self.progress.epoch), self.options.accumulate)
+
+    def _try_largest(self) -> None:
+        """Pass once over the largest batch, without an update: too little memory is found out now, not in an hour."""
+        indices = self.data.batches.largest(self.progress.epoch)
+        began = time.perf_counter()
+        sums = self.gradients.of([indices], self.progress.step, self._gold_ratio())
+        source, target = self.data.lengths[indices].max(0)
+        parts = f" in {sums.splits + 1} parts" if sums.splits else ""
+        self.reporter.say(f"largest batch: {len(indices):,} examples of up to {source:,} source and {target:,} target "
+                          f"positions{parts}, {time.perf_counter() - began:.1f} s, {peak_memory(self.device)}")
 
     def _end_epoch(self) -> None:
         progress = self.progress
+        self._read()
         progress.epoch += 1
         progress.batch = 0
         if self.options.validate_every is None and progress.updates:
@@ -151,26 +173,48 @@ class Trainer:
         """One step of the optimiser over these batches."""
         progress, began = self.progress, time.monotonic()
         self.model.train()
-        ratio = gold_ratio(self.options.teacher_forcing, progress.step, switched_off=self._forcing_is_off())
-        sums = self.gradients.of(batches, progress.step, ratio)
+        progress.gold_ratio = self._gold_ratio()
+        sums = self.gradients.begin(batches, progress.step, progress.gold_ratio)
         progress.batch += 1
-        progress.split_batches += sums.splits
-        if not (math.isfinite(sums.total) and math.isfinite(sums.norm)):
-            self._recover(np.concatenate(batches), sums.total)
-            return
+        self.unread.append((batches, sums))
+        if self.read_every > 1:
+            self.optimizer.found_inf = (~sums.numbers.isfinite()).any().float()  # type: ignore[attr-defined]
+            self._step()
+            last = self._read() if len(self.unread) >= self.read_every else None
+        elif (last := self._read()) is not None:
+            self._step()
+        progress.train_seconds += time.monotonic() - began
+        if last is not None:
+            self._show(last.total / max(last.count, 1))
+
+    def _step(self) -> None:
+        progress = self.progress
         for group in self.optimizer.param_groups:
             group["lr"] = self.schedule.at(progress.step + 1)
         self.optimizer.step()
         progress.step += 1
-        progress.bad_in_a_row = 0
-        progress.gold_ratio = ratio
         self.averaging.updated(progress.step)
-        progress.loss_sum += sums.total
-        progress.tokens += sums.count
-        progress.clipped += sums.clipped
-        progress.updates += 1
-        progress.train_seconds += time.monotonic() - began
-        self._show(sums.total / max(sums.count, 1))
+
+    def _read(self) -> Sums | None:
+        """Look at the numbers of the updates since the last look; the last one's where they are finite."""
+        progress, unread, last = self.progress, self.unread, None
+        self.unread = []
+        for (batches, _), sums in zip(unread, read([sums for _, sums in unread]), strict=True):
+            progress.split_batches += sums.splits
+            last = sums if math.isfinite(sums.total) and math.isfinite(sums.norm) else None
+            if last is None:
+                progress.step -= self.read_every > 1  # it was left out, but counted
+                self._recover(np.concatenate(batches), sums.total)
+                continue
+            progress.bad_in_a_row = 0
+            progress.loss_sum += sums.total
+            progress.tokens += sums.count
+            progress.clipped += sums.clipped
+            progress.updates += 1
+        return last
+
+    def _gold_ratio(self) -> float:
+        return gold_ratio(self.options.teacher_forcing, self.progress.step, switched_off=self._forcing_is_off())
 
     def _forcing_is_off(self) -> bool:
         last = self.options.teacher_forcing.stop_after_epoch
@@ -204,10 +248,11 @@ class Trainer:
 
     def _validation_due(self) -> bool:
         every = self.options.validate_every
-        return every is not None and self.progress.updates >= every
+        return every is not None and self.progress.updates + len(self.unread) * (self.read_every > 1) >= every
 
     def _validate(self) -> None:
         progress = self.progress
+        self._read()
         self.averaging.before_validation()
         with self.averaging.applied():
             row = {**self._training_row(), **validate(self.model, self.data, self.config, self.reporter)}
@@ -268,6 +313,7 @@ class Trainer:
 
     def save(self) -> None:
         """Write checkpoints/last: everything that `resume` needs."""
+        self._read()
         tensors = {**optimizer_tensors(self.optimizer), **self.averaging.tensors()}
         numbers = {"config": self.config.model_dump(mode="json"), "data": self.data.fingerprint,
                    "progress": self.progress.model_dump()}

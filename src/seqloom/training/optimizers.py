@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import nn
@@ -20,20 +21,62 @@ def base_rate(config: TrainingConfig) -> float:
     return DEFAULT_RATES[config.optimizer] if config.learning_rate is None else config.learning_rate
 
 
-def build_optimizer(config: TrainingConfig, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
-    """Adam (Kingma & Ba 2015), AdamW (Loshchilov & Hutter 2019), SGD, Adadelta (Zeiler 2012).
+def _unwrapped(method: Callable[..., Any]) -> Callable[..., Any]:
+    """A method of torch's optimisers without what torch.compile needs around it.
 
-    Those that torch has in a fused form use it: one kernel for all parameters.
+    That imports torch._dynamo, which takes four seconds and a hundred megabytes, and nothing here is compiled.
     """
+    while hasattr(method, "__wrapped__"):
+        method = method.__wrapped__
+    return method
+
+
+class _Plain(torch.optim.Optimizer):
+    """torch's optimiser behind this class in the order of inheritance, unwrapped."""
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> None:  # type: ignore[override]
+        _unwrapped(type(self).__mro__[2].step)(self, closure)  # type: ignore[attr-defined]
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        _unwrapped(torch.optim.Optimizer.add_param_group)(self, param_group)
+
+    def state_dict(self) -> dict[str, Any]:
+        found: dict[str, Any] = _unwrapped(torch.optim.Optimizer.state_dict)(self)
+        return found
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        _unwrapped(torch.optim.Optimizer.load_state_dict)(self, state_dict)
+
+
+class Adam(_Plain, torch.optim.Adam):
+    """torch.optim.Adam (Kingma & Ba 2015)."""
+
+
+class AdamW(_Plain, torch.optim.AdamW):
+    """torch.optim.AdamW (Loshchilov & Hutter 2019)."""
+
+
+class SGD(_Plain, torch.optim.SGD):
+    """torch.optim.SGD."""
+
+
+class Adadelta(_Plain, torch.optim.Adadelta):
+    """torch.optim.Adadelta (Zeiler 2012)."""
+
+
+def build_optimizer(config: TrainingConfig, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
+    """The configured optimiser over what is trained. Those that torch has in a fused form use it: one kernel for all
+    parameters."""
     trained = [parameter for parameter in parameters if parameter.requires_grad]
     rate, decay = base_rate(config), config.weight_decay
     if config.optimizer == "adam":
-        return torch.optim.Adam(trained, rate, betas=config.betas, weight_decay=decay, fused=True)
+        return Adam(trained, rate, betas=config.betas, weight_decay=decay, fused=True)
     if config.optimizer == "adamw":
-        return torch.optim.AdamW(trained, rate, betas=config.betas, weight_decay=decay, fused=True)
+        return AdamW(trained, rate, betas=config.betas, weight_decay=decay, fused=True)
     if config.optimizer == "sgd":
-        return torch.optim.SGD(trained, rate, momentum=config.momentum, weight_decay=decay, fused=True)
-    return torch.optim.Adadelta(trained, rate, rho=0.95, weight_decay=decay, foreach=True)
+        return SGD(trained, rate, momentum=config.momentum, weight_decay=decay, fused=True)
+    return Adadelta(trained, rate, rho=0.95, weight_decay=decay, foreach=True)
 
 
 @dataclass

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from seqloom.config.sections import Config
-from seqloom.data.batching import Batches, group_by_budget, pad
+from seqloom.data.batching import Batches, group_by_budget
 from seqloom.data.cache import ExampleStore, ExampleWriter
 from seqloom.data.doctor import Examination, Quarantine
 from seqloom.data.report import Report
@@ -55,9 +55,7 @@ class Prepared:
 
     def batch(self, indices: Ints) -> Batch:
         """The padded batch of these examples (NumPy)."""
-        pairs = [self.store.get(int(index)) for index in indices]
-        return Batch(pad([source for source, _ in pairs if source is not None]), pad([target for _, target in pairs]),
-                     indices)
+        return Batch(*self.store.padded(indices), indices)
 
     def where(self, index: int) -> str:
         """file:line of an example."""

@@ -94,7 +94,7 @@ class LongShortTermMemoryKernel(CellKernel):
     def forward(self, work: CellWork) -> Step:
         assert work.cell is not None
         assert work.extra is not None
-        weight, one = work.weight_hidden.t(), work.gates.new_tensor(-1.0)
+        weight, one = work.weight_hidden.t(), work.gates.new_full((), -1.0)
         gates, hidden, operand = work.gates.unbind(0), work.hidden.unbind(0), work.operand.unbind(0)
         i, f, g, o = (gate.unbind(0) for gate in work.gates.chunk(4, 2))
         cell, tanh_cell = work.cell.unbind(0), work.extra.unbind(0)
@@ -166,7 +166,7 @@ class GatedRecurrentUnitKernel(CellKernel):
         assert work.extra is not None
         H = work.hidden.shape[2]
         to_gates, to_candidate = work.weight_hidden[: 2 * H].t(), work.weight_hidden[2 * H :].t()
-        bias, one = work.bias_hidden[2 * H :].expand_as(work.extra[0]), work.gates.new_tensor(-1.0)
+        bias, one = work.bias_hidden[2 * H :].expand_as(work.extra[0]), work.gates.new_full((), -1.0)
         gates, candidate = work.gates[:, :, : 2 * H].unbind(0), work.gates[:, :, 2 * H :].unbind(0)
         reset, update = (gate.unbind(0) for gate in work.gates[:, :, : 2 * H].chunk(2, 2))
         hidden, operand, from_hidden = work.hidden.unbind(0), work.operand.unbind(0), work.extra.unbind(0)
@@ -224,7 +224,7 @@ class TanhRecurrenceKernel(CellKernel):
         return torch.addcmul(hidden.new_ones(()), hidden, hidden, value=-1)
 
     def forward(self, work: CellWork) -> Step:
-        weight, one = work.weight_hidden.t(), work.gates.new_tensor(-1.0)
+        weight, one = work.weight_hidden.t(), work.gates.new_full((), -1.0)
         gates, hidden, operand = work.gates.unbind(0), work.hidden.unbind(0), work.operand.unbind(0)
 
         def step(t: int) -> None:

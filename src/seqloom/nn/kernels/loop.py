@@ -216,7 +216,7 @@ def _leave(plan: Plan, inputs: Inputs, work: Work) -> Step:
     attend = attention_steps.forward(attention_work(plan, inputs, work))
     attended, attended_operand = work.attended.unbind(0), work.attended_operand.unbind(0)
     fed, fed_operand, top = work.fed.unbind(0), work.fed_operand.unbind(0), work.top(operand=True).unbind(0)
-    M, low, one = inputs.values.shape[2], plan.low is not None, work.fed.new_tensor(-1.0)
+    M, low, one = inputs.values.shape[2], plan.low is not None, work.fed.new_full((), -1.0)
     weight = inputs.combination
     of_attended, of_top = (None, None) if weight is None else (weight[:, :M].t(), weight[:, M:].t())
 

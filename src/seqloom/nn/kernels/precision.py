@@ -9,6 +9,7 @@ the same, but one with bf16 matrix units (AMX) may not. Here fp32 stays fp32: `f
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -17,6 +18,10 @@ import torch
 
 # Relative error of a product, in norm: fp32 is near 4e-7, TF32 near 3e-4, bf16 near 3e-3.
 FP32_ERROR = 4e-6
+
+# Shapes for which oneDNN keeps the code it made, of 1,024 that it would keep: a product of fp32 matrices takes half a
+# megabyte. Those of one update are about 60, and what is used seldom costs a millisecond to make again.
+KEPT_SHAPES = 256
 
 # oneDNN's own setting, apart from CUDA's; torch 2.9 or later has it.
 _ONEDNN: Any = getattr(torch.backends.mkldnn, "matmul", None)
@@ -85,6 +90,11 @@ def fast_fp32() -> Iterator[None]:
         return
     with setting.at(setting.onednn if onednn_keeps_fp32() else setting.default):
         yield
+
+
+def bound_memory() -> None:
+    """Let oneDNN keep less, unless the user has said how much. It looks when it first computes something."""
+    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", str(KEPT_SHAPES))
 
 
 class BatchedProducts:
