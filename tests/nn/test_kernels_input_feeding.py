@@ -25,7 +25,9 @@ MASK = real_positions(LENGTHS, S)
 TOKENS = torch.tensor([[2, 5, 4, 7, 6], [2, 8, 8, 4, 1], [2, 4, 6, 5, 8], [2, 7, 7, 1, 4]])
 
 FACTORS: dict[str, list[Any]] = {
-    "cell": list(CELLS), "score": list(SCORES), "query": ["current", "previous"], "combination": ["tanh", "concat"],
+    "cell": list(CELLS),
+    "score": [name for name, score in SCORES.items() if not score.uses_last],  # the others go step by step
+    "query": ["current", "previous"], "combination": ["tanh", "concat"],
     "layers": [1, 2, 3], "residual": [False, True], "copying": [True, False]}
 PAIRS, _ = covering_cases(FACTORS, lambda case: True)
 PRODUCT = [dict(zip(FACTORS, values, strict=True)) for values in product(*FACTORS.values())]
