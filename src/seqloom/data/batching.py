@@ -251,7 +251,7 @@ class Batches:
         Over E epochs an example of weight w is seen floor(E·w + phase) times: the running total is rounded, not each
         epoch's share, so that nothing is left out for long.
         """
-        numbers = np.arange(len(self._lengths), dtype=np.int32 if len(self._lengths) < 2**31 else np.int64)
+        numbers: Ints = np.arange(len(self._lengths), dtype=np.int32 if len(self._lengths) < 2**31 else np.int64)
         if self._weights is None or self._phases is None:
             return numbers
         seen = np.floor(epoch * self._weights + self._phases)

@@ -44,7 +44,7 @@ class CudaGraphs:
 
     def capture(self, function: Callable[[], Loss]) -> tuple[Callable[[], None], Loss]:
         """See Backend."""
-        present, apart = torch.cuda.current_stream(), torch.cuda.Stream()
+        present, apart = torch.cuda.current_stream(), torch.cuda.Stream()  # type: ignore[no-untyped-call]
         apart.wait_stream(present)
         with torch.cuda.stream(apart):
             for _ in range(WARM_UPS):

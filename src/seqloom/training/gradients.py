@@ -213,7 +213,7 @@ class Gradients:
         """
         gradients = [p.grad for p in self.parameters if p.grad is not None]
         count = count.clamp(min=1)
-        norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients))) / count
+        norm: Tensor = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients))) / count
         limit = self.options.max_grad_norm
         factor = (limit / (norm + 1e-6)).clamp(max=1.0) if limit else torch.ones_like(norm)
         torch._foreach_mul_(gradients, (factor / count).to(gradients[0].dtype))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
 from seqloom.types import Batch, Ints
@@ -24,7 +24,7 @@ class Loader:
         self._ready: dict[int, Future[Batch]] = {}  # by the identity of the array of indices
         self.waited = 0.0
 
-    def through(self, groups: Sequence[list[Ints]], start: int = 0) -> Iterator[list[Ints]]:
+    def through(self, groups: Sequence[list[Ints]], start: int = 0) -> Generator[list[Ints], None, None]:
         """Every group of examples' indices from number `start` on; its batches are made by then, or nearly."""
         ahead: deque[list[Ints]] = deque()
         pool = ThreadPoolExecutor(1, "seqloom-loader")
