@@ -228,6 +228,37 @@ class Predictor:
         yield from (result for result in results if result is not None)
 
 
+class Stepper:
+    """Answers one input step by step: each answer knows the steps so far and none that follows.
+
+    Raises UsageError for a run whose answers need what follows, or that does not answer each step.
+    """
+
+    def __init__(self, predictor: Predictor) -> None:
+        run = predictor.run
+        if run is not None and run.config.encoder.bidirectional and "encoder" in run.config.source.reads:
+            raise UsageError("the run reads its inputs in both directions, so no answer is there before the last step",
+                             fix="train with --set encoder.bidirectional=false")
+        if not predictor.source.reads_steps:
+            raise UsageError(f"source.kind {predictor.source.kind} cannot be read step by step as this run reads it",
+                             fix="leave --stream out")
+        self.predictor = predictor
+        self.role: str = predictor.source.roles[0]
+        self.state: Any = None
+
+    def restart(self) -> None:
+        """The next step is the first of another input."""
+        self.state = None
+
+    def step(self, record: Record) -> Prediction:
+        """The answer to one more step. Raises DataError for one that cannot be read; the input goes on behind it."""
+        own = self.predictor
+        item = own.source.read_step(record)
+        answer, self.state = own.head.streamed(own.engine, item, self.state)
+        found: Prediction = own.head.prediction(answer, item, item.tokens, own.decoding)
+        return replace(found, where=record.where, engine=own.engine.name)
+
+
 def windows(records: Iterable[Record | BadRecord], ready: Ready | None = None, most: int = WINDOW
             ) -> Iterator[list[Record | BadRecord]]:
     """Records in lists of bounded size, at most `most`; the next list is read when it is asked for.

@@ -36,6 +36,8 @@ def predict(
         "Answers for each input, at most the beam size; needs tsv or jsonl."))] = None,
     beam_size: BeamSize = None,
     set_options: SetDecoding = None,
+    stream: Annotated[bool, typer.Option("--stream", help=(
+        "One step a line, an empty line behind the last; each answer comes at once."))] = False,
     prefix: Annotated[str | None, typer.Option("--prefix", metavar="TEXT",
                                                help="Every answer begins with this text.")] = None,
     attention: Annotated[bool, typer.Option("--attention", help="jsonl: with the attention weights.")] = False,
@@ -60,7 +62,7 @@ def predict(
         runs=[run, *(ensemble or [])], file=file, output=output, format=format_name, input_format=input_format,
         changes={"beam_size": beam_size, "n_best": n_best}, set_options=set_options or [], prefix=prefix,
         attention=attention, alternatives=alternatives, engine=engine, device=device, threads=threads,
-        resume=resume, quiet=quiet))
+        resume=resume, quiet=quiet, stream=stream))
 
 
 def score(

@@ -42,6 +42,7 @@ class Request:
     threads: str | None
     resume: bool = False
     quiet: bool = False
+    stream: bool = False
 
 
 def run_prediction(request: Request) -> int:
@@ -60,6 +61,8 @@ def run_prediction(request: Request) -> int:
     if request.format == "text" and options.n_best > 1:
         raise UsageError(f"{options.n_best} answers for each input do not fit into one line of text",
                          fix="add --format tsv or --format jsonl")
+    if request.stream:
+        return _step_through(predictor, request, alternatives)
     if talks_to_a_person(request.file, request.output):
         from seqloom.cli.dialogue import converse
 
@@ -79,6 +82,18 @@ def run_prediction(request: Request) -> int:
         prefixes=None if prefix is None else repeat(prefix), ready=inputs.ready, notice=inputs.notice)
     return write(predictions, request.output, FORMATS[request.format], inputs, reporter_for(quiet=request.quiet),
                  part=part, expected=expected)
+
+
+def _step_through(predictor: Predictor, request: Request, alternatives: int) -> int:
+    """--stream. Raises UsageError for options that are about whole inputs."""
+    from seqloom.cli.stepping import step_through
+
+    given = [name for name, value in (
+        ("--prefix", request.prefix), ("--attention", request.attention), ("--alternatives", alternatives),
+        ("--resume", request.resume), ("--with", request.runs[1:]), ("--input-format", request.input_format)) if value]
+    if given:
+        raise UsageError(f"{', '.join(given)} and --stream are both given", fix="leave one of them out")
+    return step_through(predictor, request.file, request.output, FORMATS[request.format])
 
 
 def run_scoring(runs: list[str], file: str | None, output: str | None, input_format: str | None, engine: str,

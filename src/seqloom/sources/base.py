@@ -39,6 +39,11 @@ class SourceBase(ABC):
     def read(self, record: Record) -> Item:
         """The numbers of a record. Raises DataError with file:line for what cannot be read."""
 
+    @property
+    def reads_steps(self) -> bool:
+        """Whether the encoder can go on from the steps before, so that inputs may come step by step."""
+        return False
+
     def read_step(self, record: Record) -> Item:
         """The numbers of one step of an input that goes on: no end stands behind it."""
         return self.read(record)

@@ -69,6 +69,10 @@ class Source(SourceBase):
         scaled = self.scaler(checked_frames(frames, name, where), name, where)
         return Item({"main": scaled}, [])
 
+    @property
+    def reads_steps(self) -> bool:
+        return self.config.subsampling.kind == "none"
+
     def memory_tokens(self, item: Item, record: Record) -> list[str]:
         """The number of the first frame, from 0, of every position of the memory."""
         step = 1 if self.config.subsampling.kind == "none" else self.config.subsampling.factor

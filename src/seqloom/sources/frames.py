@@ -52,6 +52,10 @@ class Source(SourceBase):
         return Item({"main": read_pages(path, self.shape, max_pixels=config.max_pixels, max_frames=config.max_frames,
                                         where=record.where)}, [])
 
+    @property
+    def reads_steps(self) -> bool:
+        return True
+
     def memory_tokens(self, item: Item, record: Record) -> list[str]:
         """The number of every frame, from 0."""
         return [str(frame) for frame in range(item.length)]

@@ -83,6 +83,10 @@ class Source(SourceBase):
         names = split_features(record, self.config)
         return item.tokens + [self.tokenizer.feature_token(name) for name in names]
 
+    @property
+    def reads_steps(self) -> bool:
+        return self.config.features is None and not self.config.reverse
+
     def read_step(self, record: Record) -> Item:
         """The same without the end symbol. Raises DataError for a step that is not one symbol."""
         item = self.read(record)
