@@ -25,7 +25,8 @@ class MeanPooling(nn.Module):
 
     def forward(self, memory: Memory) -> Float[Tensor, "B M"]:
         mask = memory.mask.unsqueeze(2).to(memory.values.dtype)
-        return (memory.values * mask).sum(1) / mask.sum(1)
+        mean: Tensor = (memory.values * mask).sum(1) / mask.sum(1)
+        return mean
 
 
 class MaxPooling(nn.Module):
@@ -97,7 +98,8 @@ class LabelModule(AnswerModule):
         self.pooling = AttentionPooling(memory_size) if pooling == "attention" else POOLINGS[pooling]()
 
     def places(self, memory: Memory) -> Float[Tensor, "B 1 M"]:
-        return self.pooling(memory).unsqueeze(1)
+        pooled: Tensor = self.pooling(memory)
+        return pooled.unsqueeze(1)
 
 
 class TagsModule(AnswerModule):
