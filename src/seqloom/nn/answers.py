@@ -48,7 +48,8 @@ class AttentionPooling(nn.Module):
     def forward(self, memory: Memory) -> Float[Tensor, "B M"]:
         scores = self.query(torch.tanh(self.transform(memory.values))).squeeze(2)
         weights = scores.masked_fill(~memory.mask, -torch.inf).softmax(1)
-        return (weights.unsqueeze(2) * memory.values).sum(1)
+        pooled: Tensor = (weights.unsqueeze(2) * memory.values).sum(1)
+        return pooled
 
 
 class AnswerModule(nn.Module):
