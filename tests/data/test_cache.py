@@ -106,7 +106,8 @@ def test_examples_must_have_the_same_fields(source: Item | None, target: Item, m
 
 
 def test_types_that_are_not_stored(tmp_path: Path) -> None:
-    with ExampleWriter(tmp_path) as writer, pytest.raises(DataError, match="type float64, expected one of uint8, int32"):
+    message = "type float64, expected one of uint8, int32"
+    with ExampleWriter(tmp_path) as writer, pytest.raises(DataError, match=message):
         writer.add(None, Item({"main": np.zeros(1)}))
     with ExampleWriter(tmp_path) as writer, pytest.raises(DataError, match="type object"):
         writer.add(None, Item({"main": np.array([{}])}))

@@ -177,7 +177,9 @@ def _forgotten_header(row: Row, layout: Layout, request: Request) -> BadRecord |
     """A first line of training data that holds the name of each role in its column is no example."""
     cells = [cell.strip().lower() for cell in row.cells]
     positions = layout.positions or {}
-    if request.inputs or len(positions) < 2 or not all(at < len(cells) and cells[at] == role for role, at in positions.items()):
+    if request.inputs or len(positions) < 2:
+        return None
+    if any(at >= len(cells) or cells[at] != role for role, at in positions.items()):
         return None
     names = ", ".join(f"{role}: {row.cells[at].strip()}" for role, at in positions.items())
     return BadRecord(f"it reads like a header: name its columns to use it, data.columns={{{names}}}", request.name,
