@@ -1,6 +1,6 @@
 """One decoding step and one encoding of model W in ONNX Runtime, fp32 and int8, and int8's size: a quick look.
 
-Model W of DESIGN.md §5 with random weights: 1-layer BiLSTM 256+256, LSTM 512, general attention, input feeding,
+Model W of docs/speed.md with random weights: 1-layer BiLSTM 256+256, LSTM 512, general attention, input feeding,
 vocabulary 8,000. Sources of 14 words, 10 candidates. Prints the minimum of many short repeats, which a busy machine
 disturbs least; with one thread it is CPU time, which waiting for other work does not lengthen. The contest with other
 toolkits is a different script. Run: python -m benchmarks.onnx_step [threads]

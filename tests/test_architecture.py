@@ -24,7 +24,7 @@ from source_tree import (
     tree_of,
 )
 
-# Imports point up this list only (DESIGN.md §2). Parts of one line may import each other in one direction at most.
+# Imports point up this list only (decision 0006). Parts of one line may import each other in one direction at most.
 LEVELS = [
     ["_version", "types", "errors", "progress", "config"],
     ["data", "search", "metrics"],

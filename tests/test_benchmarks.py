@@ -26,7 +26,7 @@ from benchmarks.peers import plain
 # What starts a dozen processes that import torch, or installs something: minutes where the cores are busy.
 slow = pytest.mark.slow
 KEYS = {"measure", "unit", "ours", "peer", "peer_version", "theirs", "ratio", "floor", "rounds", "spread", "cores",
-        "commit"}  # DESIGN.md §6
+        "commit"}  # of every row
 SIZES_W = {"embedding": 256, "encoder": 256, "decoder": 512, "batch": 64, "feeding": True, "source_symbols": 5_894,
            "target_symbols": 7_878, "source_length": 13.13, "target_length": 12.61}
 

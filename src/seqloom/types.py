@@ -211,7 +211,7 @@ State = TypeVar("State")
 
 
 class Engine(Protocol[State]):
-    """The waist between search and models: NumPy in and out, the state opaque. See DESIGN.md §2.
+    """The waist between search and models: NumPy in and out, the state opaque. See decision 0002.
 
     The engine owns the memory (once per sentence, never repeated per hypothesis), the gather of states by
     `parents` and the top-k of each row. Hypotheses may change in number from step to step (1 → K).

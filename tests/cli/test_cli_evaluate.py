@@ -11,7 +11,7 @@ import pytest
 import torch
 from cli_helpers import Command, write
 
-# DESIGN.md §6, those that apply to sequences; the rest belongs to labels and tags.
+# Keys of a result: those that apply to sequences; the rest belongs to labels and tags.
 KEYS = {"count", "exact_match", "wer", "cer", "bleu", "chrf", "ter", "rouge_l", "rouge_1", "rouge_2", "substitutions",
         "insertions", "deletions", "perplexity", "bits_per_character", "signature", "seconds"}
 

@@ -18,7 +18,7 @@ from seqloom.search.trail import Choice, Trail
 from seqloom.types import Bools, Floats, Hypothesis, Ints, Step
 
 # Rows leave the engine once this share of them is closed. Dropping copies the memory of all that stay, and that has to
-# be won back by the steps the closed ones no longer take. Model W of DESIGN.md §5 in ONNX Runtime, fp32 and int8, 64
+# be won back by the steps the closed ones no longer take. Model W of docs/speed.md in ONNX Runtime, fp32 and int8, 64
 # sentences with target lengths of 13 ± 2.5, greedy and beam 5, 2 cores: never dropping takes 1.2 to 1.7 times as long
 # as the best share, dropping at once 1.0 to 1.2 times, and every share from 1/32 to 1/4 is within 10 %.
 DROP_SHARE = 1 / 16
