@@ -1,4 +1,4 @@
-"""What every head is: the class that those in the other files of this folder derive from."""
+"""What every head is: the classes that those in the other files of this folder derive from."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, Self
 
 from seqloom.config.sections import Config, DecodingConfig
+from seqloom.data.labels import Labels
+from seqloom.data.storage import read_json, write_json
 from seqloom.data.tokenizers import Tokenizer
 from seqloom.errors import DataError, UsageError
 from seqloom.types import Engine, Ints, Item, Prediction, Record
@@ -177,3 +179,40 @@ class HeadBase(ABC):
     @abstractmethod
     def load(cls, folder: Path, config: Any) -> Self:
         """Read what `save` wrote. Raises RunFolderError."""
+
+
+class ClassesHead(HeadBase):
+    """A head that answers with one of the classes that training data had: labels or tags."""
+
+    what: ClassVar[str]  # for people: "labels"
+
+    def __init__(self, config: Any, labels: Labels) -> None:
+        self.config = config
+        self.labels = labels
+
+    @property
+    def metric(self) -> str:
+        return "accuracy"
+
+    @property
+    def size(self) -> int:
+        """Number of classes."""
+        return len(self.labels.names)
+
+    @property
+    def symbols(self) -> list[str]:
+        return self.labels.names
+
+    def describe(self) -> str:
+        shown = ", ".join(self.labels.names[:5]) + (", …" if self.size > 5 else "")
+        return f"one of {self.size:,} {self.what} ({shown})"
+
+    def save(self, folder: Path) -> None:
+        """Write target.json, with the classes and their counts."""
+        write_json(folder / "target.json", {"kind": self.kind, "size": self.size, **self.labels.to_json()})
+
+    @classmethod
+    def load(cls, folder: Path, config: Any) -> Self:
+        """Read what `save` wrote. Raises RunFolderError."""
+        path = folder / "target.json"
+        return cls(config, Labels.stored(read_json(path, "kind", "labels", "counts"), str(path)))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -11,23 +10,19 @@ import numpy as np
 from seqloom.config.sections import Config, DecodingConfig, LabelHeadConfig
 from seqloom.data.batching import pad
 from seqloom.data.labels import Labels
-from seqloom.data.storage import read_json, write_json
-from seqloom.heads.base import HeadBase
+from seqloom.heads.base import ClassesHead
 from seqloom.types import Engine, Floats, Ints, Item, Prediction, Record
 
 if TYPE_CHECKING:
     from seqloom.nn.answers import LabelModule
 
 
-class Head(HeadBase):
+class Head(ClassesHead):
     """Labels by their number; an answer is the distribution over them [C]."""
 
     kind = "label"
+    what = "labels"
     metrics: ClassVar[Mapping[str, str]] = {"accuracy": "accuracy", "macro_f1": "macro_f1"}
-
-    def __init__(self, config: LabelHeadConfig, labels: Labels) -> None:
-        self.config = config
-        self.labels = labels
 
     # --- reading ---
 
@@ -47,25 +42,6 @@ class Head(HeadBase):
 
     def tokens_of(self, text: str) -> list[str]:
         return [label_of(text)]
-
-    # --- telling ---
-
-    @property
-    def metric(self) -> str:
-        return "accuracy"
-
-    @property
-    def size(self) -> int:
-        """Number of labels."""
-        return len(self.labels.names)
-
-    @property
-    def symbols(self) -> list[str]:
-        return self.labels.names
-
-    def describe(self) -> str:
-        shown = ", ".join(self.labels.names[:5]) + (", …" if self.size > 5 else "")
-        return f"one of {self.size:,} labels ({shown})"
 
     # --- the network ---
 
@@ -103,18 +79,6 @@ class Head(HeadBase):
         scores = [row[0, target.fields["main"]] for row, target in zip(found, targets, strict=True)]
         return [Prediction(text=target.tokens[0], score=float(score[0]), tokens=target.tokens, token_scores=score)
                 for score, target in zip(scores, targets, strict=True)]
-
-    # --- storage ---
-
-    def save(self, folder: Path) -> None:
-        """Write target.json, with the labels and their counts."""
-        write_json(folder / "target.json", {"kind": self.kind, "size": self.size, **self.labels.to_json()})
-
-    @classmethod
-    def load(cls, folder: Path, config: LabelHeadConfig) -> Head:
-        """Read what `save` wrote. Raises RunFolderError."""
-        path = folder / "target.json"
-        return cls(config, Labels.stored(read_json(path, "kind", "labels", "counts"), str(path)))
 
 
 def label_of(text: str) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -11,9 +10,8 @@ import numpy as np
 from seqloom.config.sections import Config, DecodingConfig, TagsHeadConfig
 from seqloom.data.batching import pad
 from seqloom.data.labels import Labels
-from seqloom.data.storage import read_json, write_json
 from seqloom.errors import DataError
-from seqloom.heads.base import HeadBase
+from seqloom.heads.base import ClassesHead
 from seqloom.types import END, Engine, Floats, Ints, Item, Prediction, Record
 
 if TYPE_CHECKING:
@@ -26,16 +24,13 @@ class Tagged(NamedTuple):
     scores: Floats
 
 
-class Head(HeadBase):
+class Head(ClassesHead):
     """Tags by their number; an answer has a distribution for each step."""
 
     kind = "tags"
+    what = "tags for each step"
     metrics: ClassVar[Mapping[str, str]] = {"accuracy": "token_accuracy", "span_f1": "span_f1",
                                             "exact_match": "exact_match"}
-
-    def __init__(self, config: TagsHeadConfig, labels: Labels) -> None:
-        self.config = config
-        self.labels = labels
 
     # --- reading ---
 
@@ -57,25 +52,6 @@ class Head(HeadBase):
 
     def texts_of(self, record: Record) -> list[str]:
         return [" ".join(text.split()) for text in record.texts("target")]
-
-    # --- telling ---
-
-    @property
-    def metric(self) -> str:
-        return "accuracy"
-
-    @property
-    def size(self) -> int:
-        """Number of tags."""
-        return len(self.labels.names)
-
-    @property
-    def symbols(self) -> list[str]:
-        return self.labels.names
-
-    def describe(self) -> str:
-        shown = ", ".join(self.labels.names[:5]) + (", …" if self.size > 5 else "")
-        return f"one of {self.size:,} tags for each step ({shown})"
 
     # --- the network ---
 
@@ -122,18 +98,6 @@ class Head(HeadBase):
                   for row, target in zip(found, targets, strict=True)]
         return [Prediction(text=" ".join(target.tokens), score=float(score.sum()), tokens=target.tokens,
                            token_scores=score) for score, target in zip(scores, targets, strict=True)]
-
-    # --- storage ---
-
-    def save(self, folder: Path) -> None:
-        """Write target.json, with the tags and their counts."""
-        write_json(folder / "target.json", {"kind": self.kind, "size": self.size, **self.labels.to_json()})
-
-    @classmethod
-    def load(cls, folder: Path, config: TagsHeadConfig) -> Head:
-        """Read what `save` wrote. Raises RunFolderError."""
-        path = folder / "target.json"
-        return cls(config, Labels.stored(read_json(path, "kind", "labels", "counts"), str(path)))
 
 
 def steps_of(source: Item) -> int:
