@@ -30,6 +30,24 @@ class Task(NamedTuple):
         return writer(folder)
 
 
+def write_splits(folder: str | Path, counts: Mapping[str, int], example: Callable[[Path, str], tuple[str, str]]
+                 ) -> dict[str, Path]:
+    """Write <split>.tsv (path, tab, target) for each split, and the files into <split>/; the manifests by split.
+
+    example: makes one, given the folder and what its file's name begins with ("train/00007"); returns the file's name
+    inside the folder, and the target.
+    """
+    base = Path(folder)
+    paths = {}
+    for split, count in counts.items():
+        (base / split).mkdir(parents=True, exist_ok=True)
+        made = [example(base, f"{split}/{number:05d}") for number in range(count)]
+        paths[split] = base / f"{split}.tsv"
+        paths[split].write_text("".join(f"{name}\t{target}\n" for name, target in made), encoding="utf-8",
+                                newline="\n")
+    return paths
+
+
 TASKS: dict[str, Task] = {
     "captions": Task(
         "shapes", "drawn shapes → what a grammar says of them", "exact_match", "caption",

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from seqloom.data.generated import write_splits
 from seqloom.errors import MissingExtraError
 from seqloom.types import Ints
 
@@ -63,18 +64,12 @@ def write(folder: str | Path, train: int = 1000, valid: int = 100, test: int = 2
         from PIL import Image
     except ImportError:
         raise MissingExtraError("pillow", "image", "writing the built-in frames") from None
-    base = Path(folder)
     generator = np.random.default_rng(seed)
-    paths = {}
-    for split, count in (("train", train), ("valid", valid), ("test", test)):
-        (base / split).mkdir(parents=True, exist_ok=True)
-        lines = []
-        for number in range(count):
-            frames, tags = draw(generator)
-            first, *others = [Image.fromarray(frame) for frame in frames]
-            name = f"{split}/{number:05d}.tiff"
-            first.save(base / name, save_all=True, append_images=others)
-            lines.append(f"{name}\t{' '.join(tags)}\n")
-        paths[split] = base / f"{split}.tsv"
-        paths[split].write_text("".join(lines), encoding="utf-8", newline="\n")
-    return paths
+
+    def video(base: Path, stem: str) -> tuple[str, str]:
+        frames, tags = draw(generator)
+        first, *others = [Image.fromarray(frame) for frame in frames]
+        first.save(base / f"{stem}.tiff", save_all=True, append_images=others)
+        return f"{stem}.tiff", " ".join(tags)
+
+    return write_splits(folder, {"train": train, "valid": valid, "test": test}, video)

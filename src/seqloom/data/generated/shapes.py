@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from seqloom.data.generated import write_splits
 from seqloom.errors import MissingExtraError
 
 SIDE = 64  # pixels of a picture
@@ -86,17 +87,11 @@ def paint(scene: list[Shape], generator: np.random.Generator) -> Any:
 def write(folder: str | Path, train: int = 6000, valid: int = 300, test: int = 500,
           seed: int = 1) -> dict[str, Path]:
     """Write pictures into <split>/ and <split>.tsv (path, tab, caption); the manifests by split."""
-    base = Path(folder)
     generator = np.random.default_rng(seed)
-    paths = {}
-    for split, count in (("train", train), ("valid", valid), ("test", test)):
-        (base / split).mkdir(parents=True, exist_ok=True)
-        lines = []
-        for number in range(count):
-            scene, caption = draw_scene(generator)
-            name = f"{split}/{number:05d}.png"
-            paint(scene, generator).save(base / name)
-            lines.append(f"{name}\t{caption}\n")
-        paths[split] = base / f"{split}.tsv"
-        paths[split].write_text("".join(lines), encoding="utf-8", newline="\n")
-    return paths
+
+    def picture(base: Path, stem: str) -> tuple[str, str]:
+        scene, caption = draw_scene(generator)
+        paint(scene, generator).save(base / f"{stem}.png")
+        return f"{stem}.png", caption
+
+    return write_splits(folder, {"train": train, "valid": valid, "test": test}, picture)
