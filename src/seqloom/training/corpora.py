@@ -49,9 +49,23 @@ class Corpora:
             raise DataError("no training data is given", fix="seqloom train FILE, or data.train in the configuration")
         self.held_out: frozenset[int] = frozenset()
         if hold_out and not self.data.valid:
-            records = (record for record in self.read(self.data.train) if isinstance(record, Record))
-            self.held_out = choose_held_out(map(source_fingerprint, records), fraction=self.data.valid_fraction,
-                                            limit=self.data.valid_limit, seed=config.training.seed)
+            self.held_out = choose_held_out(map(source_fingerprint, self._usable()),
+                                            fraction=self.data.valid_fraction, limit=self.data.valid_limit,
+                                            seed=config.training.seed)
+
+    def _usable(self) -> Iterator[Record]:
+        """The training records that are not bad. Raises DataError at the first bad one where all of them are."""
+        first: BadRecord | None = None
+        found = False
+        for record in self.read(self.data.train):
+            if isinstance(record, Record):
+                found = True
+                yield record
+            else:
+                first = first or record
+        if first is not None and not found:
+            raise DataError(f"not one line can be used; the first: {first.reason}", where=first.where,
+                            fix="see what is wrong with the data: seqloom doctor")
 
     def read(self, corpora: Sequence[CorpusConfig]) -> Iterator[Record | BadRecord]:
         """Everything in these files."""
