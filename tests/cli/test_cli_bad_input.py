@@ -63,7 +63,8 @@ def test_one_side_is_longer(cli: Command, run: Path, tmp_path: Path) -> None:
 
 def test_only_bad_lines(cli: Command, run: Path, tmp_path: Path) -> None:
     path = write(tmp_path / "bad.tsv", "no tab", "", "still none")
-    cli("train", path, "--out", tmp_path / "run", *TINY).refused("usable")
+    cli("train", path, "--out", tmp_path / "run", *TINY).refused(
+        f"{path}:1: not one line can be used; the first: missing column")
     cli("evaluate", run, path).refused("no usable test example", f"{path}:1: missing column")
     assert cli("score", run, path)[:2] == (1, "\t\t\n" * 3)
     assert "0 usable, 3 bad" in cli("doctor", path).out
