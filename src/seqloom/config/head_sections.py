@@ -64,7 +64,7 @@ class TagsHeadConfig(HeadSection):
 
 
 class LanguageHeadConfig(HeadSection):
-    """A language model: the next symbol of a text, without a source."""
+    """A language model: the next symbol of a text, without a source. Not built yet: it is refused."""
 
     kind: Literal["language"] = "language"
     reads: ClassVar[tuple[str, ...]] = (

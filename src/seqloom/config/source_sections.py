@@ -51,7 +51,8 @@ class TextSourceConfig(SourceSection):
     reverse: bool = text(False, "Read the source backwards (Sutskever et al. 2014, §3.3).")
     features: FeaturesConfig | None = text(None, "Features beside the source, as in inflection.")
     characters: CharactersConfig | None = text(
-        None, "Read the characters of each symbol too, put beside its embedding (Lample et al. 2016, §4.1).")
+        None, "Read the characters of each symbol too, put beside its embedding (Lample et al. 2016, "
+              "§4.1). Not built yet: it is refused.")
 
     @property
     def roles(self) -> tuple[str, ...]:
