@@ -17,7 +17,7 @@ import numpy as np
 
 from seqloom.config.sections import Config
 from seqloom.engines.onnx import OnnxEngine, available_cores
-from seqloom.export.graphs import Builder
+from seqloom.export.graphs import builder_class
 from seqloom.export.weights import Weights
 from seqloom.types import START, Padded
 
@@ -70,8 +70,8 @@ def main(threads: int) -> None:
           "".join(f"{f'step {B}×{K}':>12}" for B, K in SHAPES) + f"{'MB':>8}")
     for int8 in (False, True):
         weights = random_weights(config)
-        models = Builder(config, weights, VOCABULARY, int8=int8).serialised({}, "weights.safetensors")
-        engine = OnnxEngine(**models, threads=threads)
+        models = builder_class(config)(config, weights, VOCABULARY, int8=int8).serialised({}, "weights.safetensors")
+        engine = OnnxEngine(*models, threads=threads)
         row = []
         for B in (1, 64):
             source = Padded({"main": draw.integers(4, VOCABULARY, (B, LENGTH))}, np.full(B, LENGTH))
@@ -83,7 +83,7 @@ def main(threads: int) -> None:
             tokens, parents = draw.integers(4, VOCABULARY, (B, K)), np.tile(np.arange(K), (B, 1))
             row.append(fastest(clock, partial(engine.step, state, tokens, parents, CANDIDATES)))
         print(f"{'int8' if int8 else 'fp32':10}" + "".join(f"{value:12.2f}" for value in row) +
-              f"{sum(map(len, models.values())) / 1e6:8.1f}", flush=True)
+              f"{models.size / 1e6:8.1f}", flush=True)
 
 
 if __name__ == "__main__":

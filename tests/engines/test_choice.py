@@ -68,6 +68,15 @@ def test_without_torch_a_stale_export_is_named_as_the_reason(run: Path, monkeypa
         load_predictor(run)
 
 
+@pytest.mark.parametrize(("asked", "because"), [({"engine": "torch"}, "engine torch is asked for"),
+                                                ({"device": "cuda"}, "device cuda is asked for")])
+def test_without_torch_asking_for_it_is_the_reason(run: Path, monkeypatch: pytest.MonkeyPatch, asked: dict[str, str],
+                                                   because: str) -> None:
+    monkeypatch.setitem(sys.modules, "torch", None)
+    with pytest.raises(MissingExtraError, match=rf"{run}: {because}, and running a model needs the package 'torch'"):
+        load_predictor(run, **asked)
+
+
 def test_a_gpu_is_torchs(run: Path) -> None:
     with pytest.raises(UsageError, match="device 'cuda:99' cannot be used"):
         load_predictor(run, device="cuda:99")

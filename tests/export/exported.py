@@ -10,7 +10,7 @@ from pairs import Case, covering_cases
 from seqloom.engines.onnx import OnnxEngine
 from seqloom.errors import ConfigError
 from seqloom.export.cells import EXPORTED_CELLS
-from seqloom.export.graphs import Builder
+from seqloom.export.graphs import builder_class
 from seqloom.export.scores import EXPORTED_SCORES
 from seqloom.export.weights import Weights
 from seqloom.model import stored_weights
@@ -67,8 +67,8 @@ def arrays(task: Tiny) -> dict[str, Any]:
 def onnx_engine(task: Tiny, *, int8: bool = False, threads: int = 1) -> OnnxEngine:
     """An engine over a model's graphs, without files."""
     weights = Weights(arrays(task), task.config, "tiny")
-    builder = Builder(task.config, weights, task.head.tokenizer.size, int8=int8)
-    engine = OnnxEngine(**builder.serialised({}, "weights.safetensors"), threads=threads)
+    builder = builder_class(task.config)(task.config, weights, task.head.size, int8=int8)
+    engine = OnnxEngine(*builder.serialised({}, "weights.safetensors"), threads=threads)
     weights.check_all_taken()
     return engine
 

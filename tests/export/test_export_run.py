@@ -20,7 +20,8 @@ from seqloom.data.batching import pad
 from seqloom.data.shortlist import FILE, Shortlist
 from seqloom.engines.artifacts import FOLDER, MANIFEST
 from seqloom.errors import DataError, MissingExtraError, RunFolderError, SeqloomError, UsageError
-from seqloom.export import check_exportable, export_run, learn_shortlist, products
+from seqloom.export import export_run, learn_shortlist, products, sequence
+from seqloom.export.graphs import builder_class
 from seqloom.export.parity import Parity
 from seqloom.predictor import load_predictor
 from seqloom.progress import Reporter
@@ -136,9 +137,9 @@ def test_without_onnx_the_extra_is_named(run: Path, monkeypatch: pytest.MonkeyPa
 
 
 def test_a_part_without_a_builder_is_refused_by_name(task: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(seqloom.export.EXPORTED_SCORES, task.config.decoder.attention.score)
+    monkeypatch.delitem(sequence.EXPORTED_SCORES, task.config.decoder.attention.score)
     with pytest.raises(UsageError, match=r"(?s)the score 'general' cannot be exported.*fix: predict with --eng"):
-        check_exportable(task.config)
+        builder_class(task.config)
 
 
 def test_weights_that_do_not_fit_are_refused(task: Tiny, run: Path) -> None:

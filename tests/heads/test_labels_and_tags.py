@@ -16,7 +16,6 @@ from seqloom.config.sections import LabelHeadConfig, TagsHeadConfig
 from seqloom.data.labels import Labels
 from seqloom.engines.torch import TorchEngine
 from seqloom.errors import ConfigError, DataError, RunFolderError, UsageError
-from seqloom.export import export_run
 from seqloom.heads import label, tags
 from seqloom.run import open_run
 from seqloom.types import Item, Record
@@ -79,11 +78,6 @@ def test_probabilities_of_labels(run: Path) -> None:
     else:
         assert found.tokens == found.text.split()
         assert len(found.tokens) == len(found.source_tokens) == 2
-
-
-def test_an_export_is_refused_by_name(run: Path, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"head.kind (label|tags) cannot be exported: it has no builder"):
-        export_run(run, tmp_path / "onnx")
 
 
 def test_an_input_that_cannot_be_read_keeps_its_line(run: Path) -> None:

@@ -1,9 +1,9 @@
 """The folder onnx/ of a run: which files it has, and whether they are what was exported. NumPy-free and quick.
 
 manifest.json   format_version, the weights' checksum, sizes of both sides, and for each precision its files
-encoder.onnx, best.onnx, step.onnx, greedy.onnx, listed.onnx   fp32 graphs (see export/graphs.py)
-weights.safetensors                                            the arrays that they share
-encoder.int8.onnx … weights.int8.safetensors                   int8
+encoder.onnx, best.onnx, …                     fp32 graphs: which there are says export/graphs.py
+weights.safetensors                            the arrays that they share
+encoder.int8.onnx … weights.int8.safetensors   int8
 """
 
 from __future__ import annotations
@@ -25,15 +25,25 @@ SIZE_LIMIT = 2**31  # bytes; a model of ONNX cannot be larger
 EXPORT_AGAIN = "make it again: seqloom export {folder}"
 
 
-class Models(NamedTuple):
-    """The graphs of a model, serialised, and the arrays that they share; b"" for a graph that the model has not."""
+SHARED = "weights"  # the manifest's name for the file of arrays
+# By the kind of the head, the graphs without which a model cannot answer; the manifest may name more.
+NEEDED_GRAPHS: dict[str, tuple[str, ...]] = {
+    "sequence": ("encoder", "best", "step"),
+    "label": ("encoder", "answer"),
+    "tags": ("encoder", "answer"),
+}
 
-    encoder: bytes
-    best: bytes
-    step: bytes
-    greedy: bytes
-    listed: bytes
+
+class Models(NamedTuple):
+    """The graphs of a model by name, serialised, and the arrays that they share."""
+
+    graphs: dict[str, bytes]
     weights: bytes
+
+    @property
+    def size(self) -> int:
+        """Bytes of all."""
+        return sum(map(len, self.graphs.values())) + len(self.weights)
 
 
 def checksum(content: bytes) -> str:
@@ -48,7 +58,7 @@ def sizes_of(run: Run) -> dict[str, int]:
 
 def file_name(graph: str, precision: str) -> str:
     """encoder.onnx, step.int8.onnx, weights.safetensors."""
-    suffix = "safetensors" if graph == "weights" else "onnx"
+    suffix = "safetensors" if graph == SHARED else "onnx"
     return f"{graph}.{suffix}" if precision == "fp32" else f"{graph}.{precision}.{suffix}"
 
 
@@ -57,12 +67,9 @@ def write_models(folder: Path, models: dict[str, Models], description: dict[str,
     target = folder / FOLDER
     (target / MANIFEST).unlink(missing_ok=True)
     files: dict[str, Any] = {}
-    for precision, pair in models.items():
+    for precision, each in models.items():
         files[precision] = {}
-        for graph, content in pair._asdict().items():
-            if not content:
-                files[precision][graph] = None
-                continue
+        for graph, content in (*each.graphs.items(), (SHARED, each.weights)):
             name = file_name(graph, precision)
             with atomic_file(target / name, "wb") as file:
                 file.write(content)
@@ -132,25 +139,27 @@ def open_models(run: Run, manifest: dict[str, Any], precision: str) -> tuple[Mod
     That takes as long as opening the graphs and may go on beside it; nothing is to be answered before it has come to
     its end. Both raise RunFolderError.
     """
-    found = [_read_sized(run, manifest["models"][precision], graph) for graph in Models._fields]
+    files = manifest["models"][precision]
+    named = {graph: entry for graph, entry in files.items() if entry is not None} if isinstance(files, dict) else {}
+    needed = NEEDED_GRAPHS[run.config.head.kind]
+    found = {graph: _read_sized(run, named, graph) for graph in dict.fromkeys((*needed, SHARED, *named))}
 
     def check() -> None:
-        for content, expected, path in found:
-            if content and checksum(content) != expected:
+        for content, expected, path in found.values():
+            if checksum(content) != expected:
                 raise RunFolderError("the checksum is not the one of the export: the file was damaged or changed",
                                      where=str(path),
                                      fix=f"copy the run folder again, or {EXPORT_AGAIN.format(folder=run.folder)}")
 
-    return Models(*(content for content, _, _ in found)), check
+    contents = {graph: content for graph, (content, _, _) in found.items()}
+    return Models({graph: content for graph, content in contents.items() if graph != SHARED}, contents[SHARED]), check
 
 
 def _read_sized(run: Run, files: dict[str, Any], graph: str) -> tuple[bytes, str, Path]:
-    """Content, expected checksum and path of a file; nothing for a graph that the model has not."""
+    """Content, expected checksum and path of a file."""
     again = EXPORT_AGAIN.format(folder=run.folder)
     try:
         entry = files[graph]
-        if entry is None:
-            return b"", "", Path()
         name, size, expected = str(entry["file"]), int(entry["bytes"]), str(entry["sha256"])
     except (KeyError, TypeError, ValueError):
         raise RunFolderError(f"says nothing usable about {graph}", where=str(run.folder / FOLDER / MANIFEST),

@@ -28,7 +28,8 @@ def open_engine(run: Run, engine: str = "auto", device: str = "auto", threads: i
     if engine not in ENGINES:
         raise UsageError(f"unknown engine '{engine}'", fix=f"use --engine {', '.join(ENGINES[:-1])} or {ENGINES[-1]}")
     if engine == "torch" or (engine == "auto" and device not in ("auto", "cpu")):
-        return torch_engine(run, device, threads)
+        asked = "engine torch" if engine == "torch" else f"device {device}"
+        return torch_engine(run, device, threads, f"{asked} is asked for")
     manifest = artifacts.read_manifest(run)
     stale = manifest is not None and artifacts.is_stale(run, manifest)
     if engine == "auto" and (manifest is None or stale):
@@ -91,7 +92,7 @@ class Background:
 
 
 def torch_engine(run: Run, device: str, threads: int | None, reason: str = "") -> Any:
-    """The run's weights in torch; `reason`: why it has to be torch, where an export is there.
+    """The run's weights in torch; `reason`: why it has to be torch, where it is not for want of an export.
 
     Raises MissingExtraError where torch is not installed, UsageError for more threads than cores.
     """

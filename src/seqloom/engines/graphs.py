@@ -24,7 +24,7 @@ class Weights(NamedTuple):
 
 
 class Graphs:
-    """The graphs of one model, as bytes by name (b"" for one that the model has not), and their arrays.
+    """The graphs of one model, as bytes by name, and their arrays.
 
     weights: safetensors; its metadata say which arrays each graph takes, and which ones are the output layer's.
     """
@@ -48,7 +48,16 @@ class Graphs:
 
     def has(self, name: str) -> bool:
         """Whether the model has this graph."""
-        return bool(self._models[name])
+        return name in self._models
+
+    def inputs(self, name: str) -> list[Any]:
+        """The inputs of a graph: name, shape and type of each."""
+        found: list[Any] = self.session(name).get_inputs()
+        return found
+
+    def output_names(self, name: str) -> list[str]:
+        """The outputs of a graph."""
+        return [port.name for port in self.session(name).get_outputs()]
 
     def output_layer(self) -> dict[str, Any]:
         """Matrix, bias, and scales where the matrix is in whole numbers."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,7 +19,10 @@ FEWEST_ROWS, LIST_STEP = 256, 64
 # What graphs of frames and pictures say of their memory, and what they take; frames come in a multiple of so many:
 # twice as many as may become one position.
 POSITIONS = "positions"
-NUMBERS = {"tensor(float)": np.float32, "tensor(uint8)": np.uint8, "tensor(int64)": np.int64}
+SYMBOLS = "tensor(int64)"
+NUMBERS = {"tensor(float)": np.float32, "tensor(uint8)": np.uint8, SYMBOLS: np.int64}
+# Fields of a text that have a place for each of its positions.
+PER_POSITION = ("main", "copy", "characters")
 FRAME_STEP = 16
 
 
@@ -82,26 +85,26 @@ class OnnxEngine:
 
     end = END
 
-    def __init__(self, encoder: bytes, best: bytes, step: bytes, greedy: bytes, listed: bytes, weights: bytes, *,
-                 threads: int | None = None, name: str = "onnx fp32") -> None:
+    def __init__(self, graphs: Mapping[str, bytes], weights: bytes, *, threads: int | None = None,
+                 name: str = "onnx fp32") -> None:
         self.name = name
         self.threads = choose_threads(threads)
-        graphs = Graphs({"encoder": encoder, "best": best, "step": step, "greedy": greedy, "listed": listed}, weights,
-                        self.threads)
-        self._use(graphs)
+        self._use(Graphs(graphs, weights, self.threads))
 
     def _use(self, graphs: Graphs) -> None:
         self._graphs = graphs
         self._single: OnnxEngine | None = None
-        encoding, stepping = self._graphs.session("encoder"), self._graphs.session("best")
-        self._source_ports = {port.name: port for port in encoding.get_inputs()}
-        outputs = [port.name for port in encoding.get_outputs()]
+        # A head that answers at once reads its source in that graph; the others go on from what the encoder hands out.
+        self._reading = "answer" if graphs.has("answer") else "encoder"
+        self._source_ports = {port.name: port for port in graphs.inputs(self._reading)
+                              if not port.name.startswith(STATE)}
+        self._reads_symbols = all(port.type == SYMBOLS for port in self._source_ports.values())
+        self._earlier_ports = [port for port in graphs.inputs(self._reading) if port.name.startswith(STATE)]
+        outputs = graphs.output_names("encoder") if self._reading == "encoder" else []
         self._memory_names = [name for name in outputs if name.startswith(MEMORY)]
         self._state_names = [name for name in outputs if name.startswith(STATE)]
-        self._counts_positions = POSITIONS in outputs
-        self._states_name = "states" if "states" in outputs else f"{MEMORY}values"
         self._next_names = [NEXT + name.removeprefix(STATE) for name in self._state_names]
-        self._has_weights = "weights" in [port.name for port in stepping.get_outputs()]
+        self._has_weights = graphs.has("best") and "weights" in graphs.output_names("best")
 
     def one_thread(self) -> OnnxEngine:
         """The same model with one thread for each operation, to run beside others: see engines.parallel."""
@@ -118,15 +121,15 @@ class OnnxEngine:
 
     def _feeds(self, source: Padded) -> dict[str, Any]:
         given = {**source.fields, "lengths": source.lengths}
-        if self._counts_positions:
+        if not self._reads_symbols:
             given["main"] = _longer(source.main, self._source_ports["main"].shape)
             return {name: as_value(np.ascontiguousarray(given[name], NUMBERS[port.type]))
                     for name, port in self._source_ports.items()}
         # An even number of positions: the runtime sums an odd last one, or three, in another order than it would with
         # padding behind it, and answers would depend on their neighbours in the last bit.
         if _positions(source) % 2:
-            for name in ["features"] if "features" in given else [name for name in ("main", "copy") if name in given]:
-                given[name] = np.pad(given[name], ((0, 0), (0, 1)))
+            for name in ["features"] if "features" in given else [name for name in PER_POSITION if name in given]:
+                given[name] = np.pad(given[name], ((0, 0), (0, 1), *((0, 0),) * (given[name].ndim - 2)))
         return {name: as_value(whole(given[name])) for name in self._source_ports}
 
     def _encode(self, source: Padded, names: list[str]) -> list[Any]:
@@ -137,7 +140,7 @@ class OnnxEngine:
         """See types.Engine. Raises UsageError for a shortlist where the model copies symbols of the source."""
         assert isinstance(source, Padded)
         listed = None if shortlist is None else self._listed(shortlist)
-        counted = [POSITIONS] if self._counts_positions else []
+        counted = [] if self._reads_symbols else [POSITIONS]
         found = self._encode(source, self._memory_names + self._state_names + counted)
         positions = int(found.pop().numpy().max()) if counted else _positions(source)
         count = len(self._memory_names)
@@ -147,11 +150,29 @@ class OnnxEngine:
 
     def encode(self, source: Padded) -> EncodedSource:
         """The encoder's summary and states as NumPy."""
-        names = ["summary", self._states_name, *([POSITIONS] if self._counts_positions else [])]
+        handed = self._graphs.output_names("encoder")
+        names = ["summary", "states" if "states" in handed else f"{MEMORY}values",
+                 *([] if self._reads_symbols else [POSITIONS])]
         summary, states, *counted = (value.numpy() for value in self._encode(source, names))
         lengths = counted[0] if counted else source.lengths + source.fields.get("features_lengths", 0)
         states = states[:, : int(lengths.max()) if counted else _positions(source)]
         return EncodedSource(summary, states, np.arange(states.shape[1]) < lengths[:, None])
+
+    # --- answering at once ---
+
+    def answer(self, source: Padded, state: dict[str, Any] | None = None) -> tuple[Floats, dict[str, Any]]:
+        """See types.Engine. Raises UsageError for a state where an answer needs its whole input."""
+        if state is not None and not self._earlier_ports:
+            raise UsageError(f"the engine '{self.name}' cannot go on from earlier steps of this model, which needs the "
+                             "whole input", fix="give the whole input at once")
+        feeds = self._feeds(source)
+        for port in self._earlier_ports:
+            feeds[port.name] = as_value(np.zeros((source.size, port.shape[1]), np.float32)) if state is None else \
+                state[port.name]
+        names = [port.name for port in self._earlier_ports]
+        answer, *after = self._graphs.run("answer", ["answer", *(NEXT + name.removeprefix(STATE) for name in names)],
+                                          feeds)
+        return answer.numpy()[:, : _positions(source)], dict(zip(names, after, strict=True))
 
     # --- stepping ---
 

@@ -1,4 +1,4 @@
-"""A run's model as ONNX graphs: an encoder and one step of the decoder. Needs the stored weights only, not torch."""
+"""A run's model as ONNX graphs: see export/graphs.py. Needs the stored weights only, not torch."""
 
 from __future__ import annotations
 
@@ -9,21 +9,18 @@ from pathlib import Path
 from typing import NamedTuple
 
 from seqloom._version import __version__
-from seqloom.config.sections import Config, CorpusConfig
+from seqloom.config.sections import CorpusConfig
 from seqloom.data.files import read_records
 from seqloom.data.shortlist import FILE, Shortlist, learn
 from seqloom.engines.artifacts import FOLDER, Models, checksum, file_name, sizes_of, weights_checksum, write_models
 from seqloom.errors import DataError, SeqloomError, UsageError
-from seqloom.export.cells import EXPORTED_CELLS
-from seqloom.export.graphs import Builder
+from seqloom.export.graphs import builder_class
 from seqloom.export.parity import Parity, check_parity
-from seqloom.export.scores import EXPORTED_SCORES
 from seqloom.export.weights import Weights
 from seqloom.run import CARD, WEIGHTS, Run, new_run_folder, open_run, write_description
 from seqloom.types import Ints, Record
 
 Say = Callable[[str], None]
-EXPORTED_HEADS = ("sequence",)
 TRAINING = "train"  # the run's own training data, where files are asked for
 
 
@@ -88,12 +85,11 @@ def export_run(folder: str | Path, out: str | Path | None = None, *, int8: bool 
 
 def build_models(run: Run, *, int8: bool = False) -> Models:
     """The graphs of a run's model. Raises UsageError for a part that has no builder."""
-    check_exportable(run.config)
+    kind = builder_class(run.config)
     weights = Weights(run.weights(), run.config, str(run.folder / WEIGHTS))
-    symbols = int(run.head.size)
     metadata = {"seqloom": __version__, "precision": "int8" if int8 else "fp32"}
-    builder = Builder(run.config, weights, symbols, int8=int8)
-    models = Models(**builder.serialised(metadata, file_name("weights", metadata["precision"])))
+    builder = kind(run.config, weights, int(run.head.size), int8=int8)
+    models = builder.serialised(metadata, file_name("weights", metadata["precision"]))
     weights.check_all_taken()
     return models
 
@@ -143,30 +139,16 @@ def load_shortlist(run: Run) -> Shortlist:
     return Shortlist.load(run.folder, run.source.size, run.head.size)
 
 
-def check_exportable(config: Config) -> None:
-    """Raise UsageError when a part of the model is not one that can be exported, such as a newly written score."""
-    if config.head.kind not in EXPORTED_HEADS:
-        raise UsageError(f"head.kind {config.head.kind} cannot be exported: it has no builder",
-                         fix="predict with --engine torch, or add it to export/graphs.py")
-    cells, scores = list(EXPORTED_CELLS), list(EXPORTED_SCORES)
-    used = [("cell", config.encoder.cell, cells, "cells"), ("cell", config.decoder.cell, cells, "cells"),
-            ("score", config.decoder.attention.score, scores, "scores")]
-    for kind, name, table, file in used:
-        if name not in table:
-            raise UsageError(f"the {kind} '{name}' cannot be exported: it has no builder",
-                             fix=f"predict with --engine torch, or add it to export/{file}.py")
-
-
 def _tell_sizes(folder: Path, models: dict[str, Models], tell: Say) -> None:
-    for precision, pair in models.items():
-        tell(f"exported {precision}: {sum(map(len, pair)) / 1e6:.1f} MB in {folder / FOLDER}")
+    for precision, each in models.items():
+        tell(f"exported {precision}: {each.size / 1e6:.1f} MB in {folder / FOLDER}")
 
 
 def _write_card(old: Path, new: Path, models: dict[str, Models], parity: list[Parity]) -> None:
     """The run's model card with a section on the export."""
     text = old.read_text(encoding="utf-8") if old.is_file() else "# A sequence model\n"
-    rows = [f"| {precision} | {sum(map(len, pair)) / 1e6:.1f} MB | {checksum(pair.encoder)[:12]} | "
-            f"{checksum(pair.weights)[:12]} |" for precision, pair in models.items()]
+    rows = [f"| {precision} | {each.size / 1e6:.1f} MB | {checksum(next(iter(each.graphs.values())))[:12]} | "
+            f"{checksum(each.weights)[:12]} |" for precision, each in models.items()]
     checks = [f"- {line}" for one in parity for line in one.lines()] or ["- The export was not checked."]
     new.write_text("\n".join([
         text.rstrip(), "", "## Export", "",

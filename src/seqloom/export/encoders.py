@@ -9,7 +9,7 @@ from seqloom.config.sections import Config
 from seqloom.export.cells import EXPORTED_CELLS
 from seqloom.export.graph import Graph
 from seqloom.export.products import embedding, linear
-from seqloom.export.recurrent import stack
+from seqloom.export.recurrent import Before, stack
 from seqloom.export.weights import Weights
 
 
@@ -42,16 +42,17 @@ def states_are_bounded(config: Config) -> bool:
     return memory_is_bounded(config) and not (features is not None and features.mode == "encoder")
 
 
-def text_encoder(graph: Graph, config: Config, weights: Weights) -> Encoded:
+def text_encoder(graph: Graph, config: Config, weights: Weights, before: Before | None = None) -> Encoded:
     """Embedding and recurrent stack over ids [B S]; see nn.encoders.TextEncoder."""
     ids = graph.input("main", "int64", ["B", "S"])
     lengths = graph.input("lengths", "int64", ["B"])
-    copy = graph.input("copy", "int64", ["B", "S"]) if config.decoder.copy_source else ""
+    copying = config.head.kind == "sequence" and config.decoder.copy_source
+    copy = graph.input("copy", "int64", ["B", "S"]) if copying else ""
     embedded = embedding(graph, graph.op("Transpose", ids, perm=[1, 0]), weights.take("encoder.embedding.weight"))
     mask = real_positions(graph, lengths, graph.sizes(ids, 1, 2))
     turned = graph.op("Unsqueeze", graph.op("Transpose", mask, perm=[1, 0]), graph.ids(2))
     found = stack(graph, embedded, graph.op("Cast", lengths, to=6), turned, config.encoder, weights,
-                  "encoder.recurrent")
+                  "encoder.recurrent", before)
     values = graph.op("Transpose", found.outputs, perm=[1, 0, 2])
     memory = Encoded(values, mask, lengths, found.hidden, found.cell, copy)
     features = features_of(config)

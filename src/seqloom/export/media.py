@@ -19,7 +19,7 @@ from seqloom.errors import UsageError
 from seqloom.export.encoders import Encoded, real_positions
 from seqloom.export.graph import Graph
 from seqloom.export.products import linear
-from seqloom.export.recurrent import Stacked, one_layer, stack
+from seqloom.export.recurrent import Before, Stacked, one_layer, stack
 from seqloom.export.weights import Weights
 from seqloom.types import Floats
 
@@ -27,7 +27,7 @@ EPSILON = 1e-5  # of torch's group normalisation
 FLOAT, INT32 = 1, 6  # number types of ONNX
 
 
-def frame_encoder(graph: Graph, config: Config, weights: Weights) -> Encoded:
+def frame_encoder(graph: Graph, config: Config, weights: Weights, before: Before | None = None) -> Encoded:
     """Frames [B S F]; see nn.frame_encoders.FrameEncoder."""
     source = config.source
     assert isinstance(source, FeaturesSourceConfig | AudioSourceConfig)
@@ -47,12 +47,12 @@ def frame_encoder(graph: Graph, config: Config, weights: Weights) -> Encoded:
     if options.kind == "pyramid":
         found, lengths = _pyramid(graph, turned, lengths, int(log2(options.factor)), config, weights)
     else:
-        found = _stacked(graph, turned, lengths, config, weights)
+        found = _stacked(graph, turned, lengths, config, weights, before)
     return _memory(graph, found, lengths)
 
 
-def image_encoder(graph: Graph, config: Config, weights: Weights) -> Encoded:
-    """A picture [B H W C] of bytes; see nn.picture_encoders.ImageEncoder."""
+def image_encoder(graph: Graph, config: Config, weights: Weights, before: Before | None = None) -> Encoded:
+    """A picture [B H W C] of bytes, which nothing stands before; see nn.picture_encoders.ImageEncoder."""
     source = config.source
     assert isinstance(source, ImageSourceConfig)
     if source.backbone is not None:
@@ -82,7 +82,7 @@ def image_encoder(graph: Graph, config: Config, weights: Weights) -> Encoded:
     return Encoded(values, real_positions(graph, lengths, graph.sizes(values, 1, 2)), lengths, [summary], [], "")
 
 
-def frames_encoder(graph: Graph, config: Config, weights: Weights) -> Encoded:
+def frames_encoder(graph: Graph, config: Config, weights: Weights, before: Before | None = None) -> Encoded:
     """The frames of a video [B S H W C] of bytes; see nn.picture_encoders.FramesEncoder."""
     source = config.source
     assert isinstance(source, FramesSourceConfig)
@@ -93,7 +93,7 @@ def frames_encoder(graph: Graph, config: Config, weights: Weights) -> Encoded:
     flat = graph.reshape(read, -1, prod(source.grid) * source.channels[-1])
     vectors = graph.op("Relu", linear(graph, flat, *weights.linear("encoder.affine")))
     apart = graph.reshape(vectors, graph.sizes(given, 0, 2), source.frame_size)
-    found = _stacked(graph, graph.op("Transpose", apart, perm=[1, 0, 2]), lengths, config, weights)
+    found = _stacked(graph, graph.op("Transpose", apart, perm=[1, 0, 2]), lengths, config, weights, before)
     return _memory(graph, found, lengths)
 
 
@@ -136,10 +136,12 @@ def _turned_mask(graph: Graph, lengths: str, size: str) -> str:
     return graph.op("Unsqueeze", graph.op("Transpose", real_positions(graph, lengths, size), perm=[1, 0]), graph.ids(2))
 
 
-def _stacked(graph: Graph, inputs: str, lengths: str, config: Config, weights: Weights) -> Stacked:
+def _stacked(graph: Graph, inputs: str, lengths: str, config: Config, weights: Weights,
+             before: Before | None = None) -> Stacked:
     """The recurrent stack over inputs [S B I]."""
     mask = _turned_mask(graph, lengths, graph.sizes(inputs, 0, 1))
-    return stack(graph, inputs, graph.op("Cast", lengths, to=INT32), mask, config.encoder, weights, "encoder.recurrent")
+    return stack(graph, inputs, graph.op("Cast", lengths, to=INT32), mask, config.encoder, weights, "encoder.recurrent",
+                 before)
 
 
 def _pyramid(graph: Graph, inputs: str, lengths: str, reductions: int, config: Config,

@@ -29,7 +29,7 @@ from seqloom.types import Prediction, Record
 # fp32: log-probabilities of one token may differ by this; an answer may differ where both are as good to this.
 FP32_BOUND = 1e-3
 # int8: how much worse a metric may be, in points of its own scale, and how many answers may change without a metric.
-INT8_BOUNDS = {"bleu": 0.5, "exact_match": 0.01}
+INT8_BOUNDS = {"bleu": 0.5, "exact_match": 0.01, "accuracy": 0.01, "token_accuracy": 0.01}
 INT8_CHANGED = 0.2
 # One answer more or less is no sign of anything: with few inputs the bound is this many of them.
 FEWEST_WORSE = 2
@@ -71,7 +71,7 @@ class Parity(NamedTuple):
                 return f"log-probabilities differ by {self.largest:.2g}, expected at most {FP32_BOUND:g}"
             return ""
         for name, (before, after) in self.metrics.items():
-            scale = 1.0 if name == "exact_match" else 100.0
+            scale = 100.0 if name == "bleu" else 1.0
             bound = max(INT8_BOUNDS[name], FEWEST_WORSE * scale / max(self.inputs, 1))
             if before - after > bound:
                 return f"{name} falls from {before:.4g} to {after:.4g}, expected at most {bound:.2g} less"
@@ -179,8 +179,8 @@ def _metrics(run: Run, records: Sequence[Record], expected: Sequence[Prediction]
              given: Sequence[Prediction]) -> dict[str, tuple[float, float]]:
     if not all(record.fields.get("target") for record in records):
         return {}
-    names = [name for name in INT8_BOUNDS if name == "exact_match" or not run.head.is_character_level]
-    references = [record.texts("target") for record in records]
+    names = (["exact_match"] if run.head.is_free_text else []) + [run.head.metrics[run.head.metric]]
+    references = [run.head.texts_of(record) for record in records]
     before, after = (evaluate_outputs([one.text for one in answers], references, names)
                      for answers in (expected, given))
     return {name: (float(before[name]), float(after[name])) for name in names}

@@ -12,6 +12,17 @@ from seqloom.export.graph import Graph
 from seqloom.export.weights import Weights
 
 
+class Before(NamedTuple):
+    """States of every layer [B H] after what stood before, in one direction: where the layers go on from."""
+
+    hidden: list[str]
+    cell: list[str]
+
+    def of(self, layer: int, cell: ExportedCell) -> CellStep:
+        """The state of one layer."""
+        return CellStep(self.hidden[layer], self.cell[layer] if cell.has_cell_state else "")
+
+
 class Stacked(NamedTuple):
     """outputs [S B O], zero at padding; last states of every layer [B O]; no cells where the cell has none."""
 
@@ -21,11 +32,11 @@ class Stacked(NamedTuple):
 
 
 def stack(graph: Graph, inputs: str, lengths: str, mask: str, config: EncoderConfig, weights: Weights,
-          name: str) -> Stacked:
-    """A stack over inputs [S B I] of these lengths [B] int32, with mask [S B 1]."""
+          name: str, before: Before | None = None) -> Stacked:
+    """A stack over inputs [S B I] of these lengths [B] int32, with mask [S B 1]; without `before` from zeros."""
     hidden, cells = [], []
     for layer in range(config.layers):
-        found = one_layer(graph, inputs, lengths, mask, config, weights, name, layer)
+        found = one_layer(graph, inputs, lengths, mask, config, weights, name, layer, before)
         hidden.append(found.hidden[0])
         cells += found.cell
         residual = config.residual and layer > 0
@@ -34,16 +45,18 @@ def stack(graph: Graph, inputs: str, lengths: str, mask: str, config: EncoderCon
 
 
 def one_layer(graph: Graph, inputs: str, lengths: str, mask: str, config: EncoderConfig, weights: Weights, name: str,
-              number: int) -> Stacked:
+              number: int, before: Before | None = None) -> Stacked:
     """Layer `number` of a stack, over inputs as `stack` has them."""
     cell = EXPORTED_CELLS[config.cell]
     directions = [CellWeights.of(weights, f"{name}.layers.{number}.cells.{direction}")
                   for direction in range(1 + config.bidirectional)]
-    return _scan(graph, inputs, mask, cell, directions, f"layer{number}_") if graph.int8 else \
-        _layer(graph, inputs, lengths, cell, directions)
+    start = None if before is None else before.of(number, cell)
+    return _scan(graph, inputs, mask, cell, directions, f"layer{number}_", start) if graph.int8 else \
+        _layer(graph, inputs, lengths, cell, directions, start)
 
 
-def _layer(graph: Graph, inputs: str, lengths: str, cell: ExportedCell, directions: list[CellWeights]) -> Stacked:
+def _layer(graph: Graph, inputs: str, lengths: str, cell: ExportedCell, directions: list[CellWeights],
+           start: CellStep | None) -> Stacked:
     ordered = [[in_order(part, cell.gates) for part in one] for one in directions]
     arrays = [np.stack([one[0] for one in ordered]), np.stack([one[1] for one in ordered]),
               np.stack([np.concatenate(one[2:]) for one in ordered])]
@@ -52,7 +65,8 @@ def _layer(graph: Graph, inputs: str, lengths: str, cell: ExportedCell, directio
     attributes = dict(cell.attributes)
     if "activations" in attributes:
         attributes["activations"] = attributes["activations"] * count
-    found = graph.node(cell.operation, inputs, *constants, lengths, outputs=3 if cell.has_cell_state else 2,
+    first = [] if start is None else [graph.op("Unsqueeze", state, graph.ids(0)) for state in start if state]
+    found = graph.node(cell.operation, inputs, *constants, lengths, *first, outputs=3 if cell.has_cell_state else 2,
                        hidden_size=size, direction="bidirectional" if count > 1 else "forward", **attributes)
     outputs, *last = found
     side_by_side = graph.reshape(graph.op("Transpose", outputs, perm=[0, 2, 1, 3]), 0, 0, count * size)
@@ -61,7 +75,7 @@ def _layer(graph: Graph, inputs: str, lengths: str, cell: ExportedCell, directio
 
 
 def _scan(graph: Graph, inputs: str, mask: str, cell: ExportedCell, directions: list[CellWeights],
-          prefix: str) -> Stacked:
+          prefix: str, start: CellStep | None) -> Stacked:
     """One layer as a loop over time of our own: ONNX has no recurrent operation in whole numbers with a scale a row.
 
     The inputs' products leave the loop; both directions go through it together. Padding carries the state through.
@@ -87,9 +101,10 @@ def _scan(graph: Graph, inputs: str, mask: str, cell: ExportedCell, directions: 
     for way, value in enumerate(outputs):
         body.output(f"{prefix}output_{way}", value, "float32", ["B", size])
     gates = [project(graph, inputs, one, rank=3) for one in directions]
-    zeros = graph.zeros(graph.sizes(gates[0], 1, 2), size)
+    first = [graph.zeros(graph.sizes(gates[0], 1, 2), size)] * (count * len(parts)) if start is None else \
+        [state for state in start if state]
     found = graph.node(
-        "Scan", *[zeros] * (count * len(parts)), *gates, *[mask] * count, outputs=count * (len(parts) + 1), body=body,
+        "Scan", *first, *gates, *[mask] * count, outputs=count * (len(parts) + 1), body=body,
         num_scan_inputs=2 * count, scan_input_directions=[*range(count)] * 2, scan_output_directions=[*range(count)])
     last, steps = found[: count * len(parts)], found[count * len(parts):]
     zero = graph.bound(graph.op("Where", mask, graph.join(*steps, axis=2), graph.number(0.0)), cell.bounded)

@@ -1,0 +1,144 @@
+"""The graphs of head.kind sequence: an encoder with the decoder's first state, steps of the decoder, a whole search."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from seqloom.config.sections import Config
+from seqloom.export.builder import NEXT, Builder, check_part
+from seqloom.export.cells import EXPORTED_CELLS
+from seqloom.export.contexts import MEMORY, STATE, Part, StepInputs
+from seqloom.export.decoders import InStepDecoder, Outputs, Ports, RecurrentDecoder
+from seqloom.export.encoders import Encoded
+from seqloom.export.graph import Array, Graph
+from seqloom.export.output import Rows, best, listed_log_probabilities, log_probabilities
+from seqloom.export.products import quantised
+from seqloom.export.scores import EXPORTED_SCORES
+from seqloom.export.weights import OUTPUT, Weights
+from seqloom.types import END, START
+
+Decoder = RecurrentDecoder | InStepDecoder
+
+
+class SequenceBuilder(Builder):
+    """encoder, best, step; and listed and greedy where the symbols are the same for all sentences."""
+
+    def __init__(self, config: Config, weights: Weights, symbols: int, *, int8: bool = False) -> None:
+        super().__init__(config, weights, symbols, int8=int8)
+        kind = InStepDecoder if config.decoder.context == "in_step" else RecurrentDecoder
+        self.decoder: Decoder = kind(config, weights, symbols)
+
+    @classmethod
+    def check(cls, config: Config) -> None:
+        super().check(config)
+        check_part("cell", config.decoder.cell, EXPORTED_CELLS, "cells")
+        check_part("score", config.decoder.attention.score, EXPORTED_SCORES, "scores")
+
+    def graphs(self) -> dict[str, Graph]:
+        graph = self.graph("encoder")
+        made = {"encoder": self.encoder(graph, *self.begin(graph)), "best": self.step("best"),
+                "step": self.step("step")}
+        # With copying the symbols are not the same for all sentences.
+        return made if self.config.decoder.copy_source else {**made, "greedy": self.greedy(),
+                                                             "listed": self.step("listed")}
+
+    def shared(self) -> dict[str, str]:
+        """The output layer: matrix, bias, and scales of whole numbers. A shortlist takes rows of it."""
+        weight, bias = self.weights.linear(OUTPUT)
+        assert bias is not None
+        parts: dict[str, Array] = {"output_bias": bias}
+        if self.int8:
+            matrix = quantised(weight.T)
+            parts |= {"output_rows": matrix.values, "output_scales": matrix.scales}
+        else:
+            parts["output_rows"] = weight
+        return {name: self.store.add(part, "output") for name, part in parts.items()}
+
+    # --- parts ---
+
+    def begin(self, graph: Graph) -> tuple[Encoded, dict[str, Part], dict[str, Part]]:
+        """The encoder with its inputs; memory and first state of the decoder."""
+        encoded = self.encoded(graph)
+        return encoded, *self.decoder.begin(graph, encoded)
+
+    def state_inputs(self, graph: Graph, first_axis: str) -> dict[str, str]:
+        """Inputs for every part of the state."""
+        return {name: graph.input(STATE + name, dtype, [first_axis, *shape])
+                for name, (dtype, shape) in self.decoder.state_ports().items()}
+
+    # --- graphs ---
+
+    def step(self, name: str) -> Graph:
+        """State and token of each hypothesis → next tokens and state; see the head of this file for the three kinds."""
+        graph = self.graph(name)
+        tokens = graph.input("tokens", "int64", ["B", "K"])
+        rows = graph.input("rows", "int64", ["R"])
+        candidates = graph.input("candidates", "int64", [1])
+        ports: Ports = self.decoder.memory_ports()
+        memory = {part: graph.input(MEMORY + part, dtype, shape) for part, (dtype, shape) in ports.items()}
+        state = {part: graph.op("Gather", value, rows) for part, value in self.state_inputs(graph, "P").items()}
+        given = StepInputs(graph.op("Shape", tokens), memory, state)
+        outputs = self.decoder.step(graph, given, graph.reshape(tokens, -1))
+        if name == "listed":
+            dense = listed_log_probabilities(graph, outputs, self._rows(graph))
+        else:
+            dense = log_probabilities(graph, given, outputs, self.weights, self.symbols)
+        scores, places = best(graph, dense, candidates)
+        graph.output("scores", scores, "float32", ["R", "C"])
+        graph.output("best", places, "int64", ["R", "C"])
+        if name == "step":
+            wanted = graph.input("wanted", "int64", ["R", "W"])
+            found = graph.op("GatherElements", dense, wanted, axis=1)
+            graph.output("wanted_scores", found, "float32", ["R", "W"])
+        if name in ("step", "listed"):
+            graph.output("dense", dense, "float32", ["R", "V"])
+        if outputs.weights:
+            graph.output("weights", outputs.weights, "float32", ["B", "K", "S"])
+        for part, (dtype, shape) in self.decoder.state_ports().items():
+            graph.output(NEXT + part, given.after[part], dtype, ["R", *shape])
+        return graph
+
+    def _rows(self, graph: Graph) -> Rows:
+        size = self.weights.linear(OUTPUT)[0].shape[1]
+        rows = graph.input("output_rows", *(("int8", [size, "U"]) if self.int8 else ("float32", ["U", size])))
+        bias = graph.input("output_bias", "float32", ["U"])
+        scales = graph.input("output_scales", "float32", ["U"]) if self.int8 else ""
+        return Rows(rows, bias, scales, graph.input("places", "int32", ["R", "L"]))
+
+    def greedy(self) -> Graph:
+        """Encoder and decoder, step after step until every sentence has ended or reached its limit."""
+        graph = self.graph("greedy")
+        limits = graph.input("limits", "int64", ["B"])
+        mask = graph.input("mask", "float32", [self.symbols])
+        _, memory, state = self.begin(graph)
+        body = Graph("loop", parent=graph)
+        steps = body.input("number", "int64", [])
+        body.input("going", "bool", [])
+        tokens = body.input("tokens", "int64", ["B", 1])
+        ended = body.input("ended", "bool", ["B"])
+        carried = self.state_inputs(body, "B")
+        given = StepInputs(body.op("Shape", tokens), {name: part.value for name, part in memory.items()}, dict(carried))
+        outputs: Outputs = self.decoder.step(body, given, body.reshape(tokens, -1))
+        dense = log_probabilities(body, given, outputs, self.weights, self.symbols)
+        scores, chosen = body.node("TopK", body.op("Add", dense, mask), body.ids(1), outputs=2, axis=1)
+        flat = body.reshape(chosen, -1)
+        done = body.op("Or", ended, body.op("Or", body.op("Equal", flat, body.constant(END, "int64")),
+                                            body.op("GreaterOrEqual", body.op("Add", steps, body.constant(1, "int64")),
+                                                    limits)))
+        going = body.op("Cast", body.op("ReduceMax", body.op("Cast", body.op("Not", done), to=6), keepdims=0), to=9)
+        body.output("still_going", going, "bool", [])
+        body.output("next_tokens", chosen, "int64", ["B", 1])
+        body.output("now_ended", done, "bool", ["B"])
+        ports = self.decoder.state_ports()
+        for name, (dtype, shape) in ports.items():
+            body.output(NEXT + name, given.after[name], dtype, ["B", *shape])
+        body.output("token", flat, "int64", ["B"])
+        body.output("score", body.reshape(scores, -1), "float32", ["B"])
+        most = graph.op("ReduceMax", limits, keepdims=0)
+        size = graph.op("Shape", limits)
+        start = graph.op("ConstantOfShape", graph.join(size, graph.ids(1), axis=0), value=np.full(1, START, np.int64))
+        found = graph.node("Loop", most, graph.constant(True, "bool"), start, graph.zeros(size, dtype="bool"),
+                           *(state[name].value for name in ports), outputs=len(ports) + 4, body=body)
+        graph.output("tokens", found[-2], "int64", ["T", "B"])
+        graph.output("scores", found[-1], "float32", ["T", "B"])
+        return graph
