@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from answer_models import made
 from exported import name_of, onnx_engine
 
 from media import MEDIA
@@ -24,14 +25,12 @@ from seqloom.export.answers import EXPORTED_POOLINGS
 from seqloom.export.builder import EXPORTED_SOURCES
 from seqloom.export.cells import EXPORTED_CELLS
 from seqloom.export.graphs import EXPORTED_HEADS, builder_class
-from seqloom.heads import head_class
 from seqloom.model import build_model
 from seqloom.nn.answers import POOLINGS
-from seqloom.sources import source_class
 from seqloom.types import Floats, Item, Record
 from sources.test_media_models import CASES as MEDIA_CASES
 from sources.test_media_models import examples_of, task_of
-from tiny import TRIALS, Tiny, config_of, randomise, record
+from tiny import TRIALS, Tiny, config_of, randomise
 
 CLOSE = {"rtol": 2e-5, "atol": 1e-5}
 FACTORS: dict[str, list[Any]] = {
@@ -43,7 +42,6 @@ FACTORS: dict[str, list[Any]] = {
     "bidirectional": [False, True],
     "residual": [False, True],
 }
-TRAINING = [record("a b c", "V C C", "PST;SG"), record("b c d e", "C C C V", "PRS"), record("f a", "C V", "SG")]
 
 
 def config(case: Case) -> Config:
@@ -65,14 +63,6 @@ def valid(case: Case) -> bool:
 
 
 CASES, _ = covering_cases(FACTORS, valid)
-
-
-def made(config: Config, spread: float = 0.7) -> Tiny:
-    head = head_class(config.head.kind).fit(config, TRAINING)
-    source = source_class("text").fit(config.source, TRAINING, None)
-    model = build_model(config, source, head, seed=1)
-    randomise(model, spread=spread)
-    return Tiny(config, source, head, model)
 
 
 @cache

@@ -64,9 +64,7 @@ class EnsembleEngine:
         steps, states = [], []
         for engine, own in zip(self.engines, state, strict=True):
             found, after = engine.step(own, tokens, parents, None, weights=weights)
-            if np.isnan(found.scores).any():
-                raise SeqloomError(f"'{engine.name}' in an ensemble gave nan, expected log-probabilities",
-                                   fix="leave that run out, or use an earlier checkpoint of it")
+            _check_numbers(engine.name, found.scores)
             steps.append(found)
             states.append(after)
         members = [found.scores for found in steps]
@@ -85,6 +83,19 @@ class EnsembleEngine:
     def keep(self, state: tuple[Any, ...], sentences: Ints) -> tuple[Any, ...]:
         """Drop every sentence whose row is not listed, in every member."""
         return tuple(engine.keep(own, sentences) for engine, own in zip(self.engines, state, strict=True))
+
+    def answer(self, source: Padded, state: tuple[Any, ...] | None = None) -> tuple[Floats, tuple[Any, ...]]:
+        """Every member's answer, averaged; see `Engine.answer`. Raises SeqloomError as `step` does."""
+        members, states = [], []
+        for engine, own in zip(self.engines, state or (None,) * len(self.engines), strict=True):
+            found, after = engine.answer(source, own)
+            _check_numbers(engine.name, found)
+            members.append(found)
+            states.append(after)
+        self._check_sizes(members)
+        if self.average == "log_probabilities":
+            members = [_geometric_mean(members)]
+        return _mean_of(members, None), tuple(states)
 
     def encode(self, source: Padded) -> NoReturn:
         """Raises UsageError: every member has a memory of its own."""
@@ -109,6 +120,13 @@ class EnsembleEngine:
                                fix="decode without weights and without coverage_penalty")
         mean: Floats = np.mean(weights, axis=0)
         return mean
+
+
+def _check_numbers(name: str, scores: Floats) -> None:
+    """Raise SeqloomError for a member whose log-probabilities are no numbers."""
+    if np.isnan(scores).any():
+        raise SeqloomError(f"'{name}' in an ensemble gave nan, expected log-probabilities",
+                           fix="leave that run out, or use an earlier checkpoint of it")
 
 
 def log_sum(scores: Floats, axis: int) -> Floats:
