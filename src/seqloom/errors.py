@@ -8,6 +8,11 @@ traceback only under --debug.
 from __future__ import annotations
 
 
+def counted(count: int, singular: str, plural: str = "") -> str:
+    """A number and its noun: "1 line", "1,200 lines"."""
+    return f"{count:,} {singular if count == 1 else plural or singular + 's'}"
+
+
 class SeqloomError(Exception):
     """The run failed (exit code 1). Base of all errors that seqloom raises on purpose."""
 

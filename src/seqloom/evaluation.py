@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,7 @@ from seqloom.config.sections import Column, CorpusConfig, DecodingConfig
 from seqloom.data.files import read_records
 from seqloom.errors import DataError
 from seqloom.metrics import bits_per_character, degeneration_rates, evaluate_outputs, paired_bootstrap, perplexity
+from seqloom.metrics.confusion import Confusion
 from seqloom.metrics.significance import Comparison
 from seqloom.predictor import Predictor
 from seqloom.progress import Reporter
@@ -20,17 +21,20 @@ from seqloom.types import BadRecord, Prediction, Record
 
 # Translation edit rate takes minutes on outputs that repeat themselves without end.
 TER_WORDS, TER_OUTPUTS = 100, 10
+SHOWN = 3  # lines that notes name
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """scores: the object of `evaluate --json`; outputs and references as compared; predictions; notes for people."""
+    """scores: the object of `evaluate --json`; outputs and references as compared; predictions; notes for people;
+    confusion: of a head that answers with classes, which was taken for which."""
 
     scores: dict[str, Any]
     outputs: list[str]
     references: list[list[str]]
     predictions: list[Prediction]
     notes: list[str]
+    confusion: Confusion | None = None
 
     def compare(self, other: Evaluation, metric: str, *, samples: int = 1000, tokenize: str = "13a") -> Comparison:
         """Is `other` better by this metric, or is it chance (paired bootstrap, Koehn 2004)? Raises DataError when the
@@ -50,8 +54,7 @@ def evaluate_files(predictor: Predictor, corpora: Sequence[CorpusConfig], *, met
     Raises DataError when no line is left, and as `read_records` does.
     """
     reporter = reporter or Reporter()
-    columns, roles = _columns(predictor)
-    records, notes, bad = _usable(read_records(corpora, columns, roles))
+    records, notes, bad = read_examples(predictor, corpora)
     if not records:
         raise DataError(f"no usable test example; {notes[0].partition(';')[0]}",
                         fix="a test file needs the columns of the training data, the target too")
@@ -61,6 +64,8 @@ def evaluate_files(predictor: Predictor, corpora: Sequence[CorpusConfig], *, met
         predictions.append(prediction)
         reporter.progress("predicting", number, len(records))
     seconds = time.perf_counter() - began
+    records, predictions, uncomparable = _comparable(predictor.head, records, predictions, notes)
+    bad += uncomparable
     outputs = [prediction.text for prediction in predictions]
     references = [predictor.head.texts_of(record) for record in records]
     names = list(metrics) if metrics else _default_metrics(predictor.head, outputs, notes)
@@ -77,9 +82,21 @@ def evaluate_files(predictor: Predictor, corpora: Sequence[CorpusConfig], *, met
     cut = sum(prediction.stopped == "max_length" for prediction in predictions)
     if cut:
         notes.append(f"{cut} outputs reached the maximum length without an end")
+    confusion = _confusion(predictor.head, predictions, references) if predictor.head.has_classes else None
+    if confusion is not None:
+        scores["confusion"] = confusion.to_json()
     scores.update(signature=signature, bad_lines=bad, engine=predictor.engine.name, seconds=round(seconds, 3))
     reporter.finish()
-    return Evaluation(scores, outputs, references, predictions, notes)
+    return Evaluation(scores, outputs, references, predictions, notes, confusion)
+
+
+def read_examples(predictor: Predictor, corpora: Sequence[CorpusConfig]) -> tuple[list[Record], list[str], int]:
+    """The lines of files that a run can be measured on, notes about the first that it cannot, and the number of these.
+
+    Raises as `read_records` does.
+    """
+    columns, roles = _columns(predictor)
+    return _usable(read_records(corpora, columns, roles))
 
 
 def _columns(predictor: Predictor) -> tuple[dict[str, Column], tuple[str, ...]]:
@@ -96,13 +113,55 @@ def _usable(records: Iterable[Record | BadRecord]) -> tuple[list[Record], list[s
     for record in records:
         if isinstance(record, BadRecord):
             bad += 1
-            if bad <= 3:
+            if bad <= SHOWN:
                 notes.append(f"{record.where}: {record.reason}; the line is left out")
         else:
             usable.append(record)
-    if bad > 3:
+    if bad > SHOWN:
         notes.append(f"{bad} lines were left out in all")
     return usable, notes, bad
+
+
+def _comparable(head: Any, records: Sequence[Record], predictions: Sequence[Prediction], notes: list[str]
+                ) -> tuple[list[Record], list[Prediction], int]:
+    """Without the records whose target no answer can be compared with: how many there are, and notes on the first.
+
+    A class that the run does not know stays: an answer to it is wrong. Raises DataError when no record is left.
+    """
+    kept, answers, bad = [], [], 0
+    unknown: list[str] = []
+    for record, prediction in zip(records, predictions, strict=True):
+        reason = head.mismatch(record, prediction)
+        if reason:
+            bad += 1
+            if bad <= SHOWN:
+                notes.append(f"{record.where}: {reason}; the line is left out")
+            continue
+        kept.append(record)
+        answers.append(prediction)
+        unknown += [f"{record.where}: '{name}'" for name in head.unknown_classes(record)]
+    if not kept:
+        raise DataError(f"no usable test example; {notes[-1].partition(';')[0]}",
+                        fix="a test file needs a tag for each step of its inputs")
+    if bad > SHOWN:
+        notes.append(f"{bad} such lines were left out in all")
+    if unknown:
+        more = ", …" if len(unknown) > SHOWN else ""
+        is_one = "right answer is" if len(unknown) == 1 else "right answers are"
+        notes.append(f"{len(unknown)} {is_one} of no class that the run has learned: an answer to it is wrong "
+                     f"({', '.join(unknown[:SHOWN])}{more})")
+    return kept, answers, bad
+
+
+def _confusion(head: Any, predictions: Sequence[Prediction], references: Sequence[Sequence[str]]) -> Confusion:
+    """Right and answered classes; an input that could not be read is answered with "" throughout."""
+
+    def pairs() -> Iterator[tuple[str, str]]:
+        for prediction, texts in zip(predictions, references, strict=True):
+            right = head.tokens_of(prediction.text if prediction.text in texts else texts[0])
+            yield from zip(right, prediction.tokens or [""] * len(right), strict=True)
+
+    return Confusion.of(pairs())
 
 
 def compared(head: Any, outputs: Sequence[str], references: Sequence[Sequence[str]], names: Sequence[str], *,

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from seqloom.cli.lines import escaped
 from seqloom.cli.options import decoding_options
 from seqloom.cli.prediction import open_predictor
-from seqloom.cli.streams import note, open_output, refuse_input_as_output, say
+from seqloom.cli.streams import note, open_output, refuse_input_as_output, say, warn
 from seqloom.errors import UsageError
 from seqloom.evaluation import Evaluation
+from seqloom.metrics.confusion import Confusion
 from seqloom.predictor import Predictor
 
 DEFAULT_COMPARED = "exact_match"
@@ -30,6 +32,7 @@ class Request:
     compare: str | None
     metric: str | None
     output: str | None
+    confusion: str | None
     beam_size: str | None
     set_options: list[str]
     engine: str
@@ -42,6 +45,9 @@ def run_evaluation(request: Request) -> None:
     """Evaluate one run, or two with the verdict of a paired bootstrap."""
     _check(request)
     predictor = _opened(request.runs, request)
+    if request.confusion is not None and not predictor.head.has_classes:
+        raise UsageError("--confusion is about classes, and this run answers with a text",
+                         fix="leave it out; `-o FILE` writes the answers")
     other = None if request.compare is None else _opened([request.compare], request)
     evaluation = _evaluate(predictor, request)
     scores = evaluation.scores
@@ -53,7 +59,10 @@ def run_evaluation(request: Request) -> None:
         with open_output(request.output) as stream:
             for output in evaluation.outputs:
                 stream.write(f"{escaped(output)}\n")
-    say(json.dumps(scores, ensure_ascii=False, allow_nan=False) if request.json_output else as_table(scores))
+    if request.confusion is not None:
+        _draw_confusion(request, evaluation)
+    say(json.dumps(scores, ensure_ascii=False, allow_nan=False) if request.json_output
+        else as_table(scores, evaluation.confusion))
 
 
 def _opened(runs: list[str], request: Request) -> Predictor:
@@ -69,6 +78,11 @@ def _check(request: Request) -> None:
     if request.metric is not None and request.compare is None:
         raise UsageError("--metric says what --compare compares by, and --compare is not given",
                          fix="add --compare RUN, or use --metrics to choose what is computed")
+    if request.confusion is not None:
+        from seqloom.plots import CONFUSION_WRITERS, writer_for
+
+        writer_for(Path(request.confusion), CONFUSION_WRITERS)
+    refuse_input_as_output(request.confusion, request.files)
     refuse_input_as_output(request.output, [*request.files, *(file for pair in request.pairs for file in pair)])
     for name in [*(_names(request.metrics) or []), request.metric or DEFAULT_COMPARED]:
         build_metric(name, tokenize=request.tokenize)
@@ -101,14 +115,30 @@ def _evaluate(predictor: Predictor, request: Request) -> Evaluation:
                           tokenize=request.tokenize, options=options, reporter=reporter_for(quiet=request.quiet))
 
 
-def as_table(scores: dict[str, Any]) -> str:
-    """Scores for people, one a line."""
+def _draw_confusion(request: Request, evaluation: Evaluation) -> None:
+    from seqloom.plots import write_confusion
+
+    assert evaluation.confusion is not None
+    scores = evaluation.scores
+    title = f"{Path(request.runs[0]).name} · {', '.join(Path(file).name for file in request.files)}"
+    if "accuracy" in scores:
+        title += f" · accuracy {float(scores['accuracy']):.4f}"
+    for warning in write_confusion(evaluation.confusion, str(request.confusion), title=title.strip(" ·")):
+        warn(f"warning: {warning}")
+
+
+def as_table(scores: dict[str, Any], confusion: Confusion | None = None) -> str:
+    """Scores for people, one a line, and the most frequent mistakes of classes."""
     lines = []
     for name, value in scores.items():
         if name == "comparison":
             low, high = value["interval"]
             lines.append(f"{value['other']} − {value['run']} in {value['metric']}: {value['delta']:+.4g} "
                          f"(95 % interval {low:+.4g} to {high:+.4g}, p = {value['p_value']:.4g})")
+        elif name == "confusion":
+            worst = [] if confusion is None else confusion.worst()
+            lines += [f"{'most confused':<20} {right} answered as {answered or 'nothing'}: {count:,} ({share:.1%})"
+                      for right, answered, count, share in worst]
         elif name == "signature":
             lines += [f"{name:<20} {signature}" for signature in value.split("; ")]
         else:

@@ -42,6 +42,8 @@ def evaluate(
         "What --compare compares by; exact_match when not given."))] = None,
     output: Annotated[str | None, typer.Option("--output", "-o", metavar="FILE", help=(
         "Write the outputs there too, one a line."))] = None,
+    confusion: Annotated[str | None, typer.Option("--confusion", metavar="FILE", help=(
+        "Labels and tags: draw what was taken for what; .svg, .html, .png, or .json for the figures."))] = None,
     beam_size: BeamSize = None,
     set_options: SetDecoding = None,
     ensemble: Ensemble = None,
@@ -58,8 +60,8 @@ def evaluate(
 
     run_evaluation(Request(
         runs=[run, *(ensemble or [])], files=files or [], pairs=pairs(source, target), json_output=json_output,
-        metrics=metrics, tokenize=tokenize, compare=compare, metric=metric, output=output, beam_size=beam_size,
-        set_options=set_options or [], engine=engine, device=device, threads=threads,
+        metrics=metrics, tokenize=tokenize, compare=compare, metric=metric, output=output, confusion=confusion,
+        beam_size=beam_size, set_options=set_options or [], engine=engine, device=device, threads=threads,
         quiet=quiet))
 
 

@@ -34,12 +34,14 @@ class HeadBase(ABC):
     metrics:      names of `evaluate` → names in the table of metrics, cheap and usual ones; none: there is nothing to
                   compare answers with, and the likelihood alone tells.
     is_free_text: whether answers are written token by token, so that they can loop, run on, and be scored.
+    has_classes:  whether the tokens of answers are classes, which can be taken for each other.
     """
 
     kind: ClassVar[str]
     has_symbols: ClassVar[bool] = False
     metrics: ClassVar[Mapping[str, str]] = {}
     is_free_text: ClassVar[bool] = False
+    has_classes: ClassVar[bool] = False
 
     config: Any
 
@@ -74,6 +76,14 @@ class HeadBase(ABC):
     def tokens_of(self, text: str) -> list[str]:
         """A target's tokens, for counting those that are right."""
         return text.split()
+
+    def mismatch(self, record: Record, prediction: Prediction) -> str:
+        """Why an answer cannot be compared with the target of its record; "" where it can."""
+        return ""
+
+    def unknown_classes(self, record: Record) -> list[str]:
+        """The classes in a record's targets that no answer can have."""
+        return []
 
     def streamed(self, engine: Engine[Any], step: Item, state: Any) -> tuple[Any, Any]:
         """The raw answer to one more step of an input, and the state to hand in with the next one.
@@ -184,6 +194,7 @@ class HeadBase(ABC):
 class ClassesHead(HeadBase):
     """A head that answers with one of the classes that training data had: labels or tags."""
 
+    has_classes = True
     what: ClassVar[str]  # for people: "labels"
 
     def __init__(self, config: Any, labels: Labels) -> None:
@@ -202,6 +213,10 @@ class ClassesHead(HeadBase):
     @property
     def symbols(self) -> list[str]:
         return self.labels.names
+
+    def unknown_classes(self, record: Record) -> list[str]:
+        known = set(self.labels.names)
+        return [name for text in self.texts_of(record) for name in self.tokens_of(text) if name not in known]
 
     def describe(self) -> str:
         shown = ", ".join(self.labels.names[:5]) + (", …" if self.size > 5 else "")

@@ -10,7 +10,7 @@ import numpy as np
 from seqloom.config.sections import Config, DecodingConfig, TagsHeadConfig
 from seqloom.data.batching import pad
 from seqloom.data.labels import Labels
-from seqloom.errors import DataError
+from seqloom.errors import DataError, counted
 from seqloom.heads.base import ClassesHead
 from seqloom.types import END, Engine, Floats, Ints, Item, Prediction, Record
 
@@ -45,13 +45,21 @@ class Head(ClassesHead):
         tags = record.text("target").split()
         steps = len(tags) if source is None else steps_of(source)
         if len(tags) != steps:
-            raise DataError(f"other counts: {len(tags):,} tags for {steps:,} steps of the input", where=record.where,
-                            fix="give one tag, between spaces, for each step")
+            raise DataError(f"other counts: {counted(len(tags), 'tag')} for {counted(steps, 'step')} of the input",
+                            where=record.where, fix="give one tag, between spaces, for each step")
         numbers = [self.labels.number(tag, "tag", record.where) for tag in tags]
         return Item({"main": np.asarray(numbers, np.int64)}, tags)
 
     def texts_of(self, record: Record) -> list[str]:
         return [" ".join(text.split()) for text in record.texts("target")]
+
+    def mismatch(self, record: Record, prediction: Prediction) -> str:
+        """Other counts of tags and steps; of an input that could not be read nobody knows."""
+        steps = len(prediction.tokens)
+        counts = [len(text.split()) for text in self.texts_of(record)]
+        if prediction.stopped == "error" or all(count == steps for count in counts):
+            return ""
+        return f"other counts: {counted(counts[0], 'tag')} for {counted(steps, 'step')} of the input"
 
     # --- the network ---
 

@@ -1,4 +1,4 @@
-"""Pictures of what a model did: the attention of one prediction, and the curves of a run. A leaf of the package.
+"""Pictures of what a model did: attention, curves of a run, confusions of classes. A leaf of the package.
 
 SVG, HTML, JSON, npz and the terminal need nothing beyond the core; PNG needs the extra "plot". Nothing is imported
 from matplotlib before a PNG is asked for.
@@ -11,6 +11,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from seqloom.errors import UsageError
+from seqloom.metrics.confusion import Confusion
+from seqloom.plots.confusion import confusion_html, confusion_json, confusion_svg
+from seqloom.plots.confusion_figure import confusion_png
 from seqloom.plots.curve_figure import curves_png
 from seqloom.plots.curves import curves_html, curves_svg
 from seqloom.plots.figure import write_png
@@ -23,8 +26,8 @@ from seqloom.plots.terminal import show_attention
 from seqloom.plots.view import View, view_of
 from seqloom.types import Prediction
 
-__all__ = ["CURVE_WRITERS", "WRITERS", "from_record", "read_attention", "show_attention", "to_record",
-           "write_attention", "write_curves"]
+__all__ = ["CONFUSION_WRITERS", "CURVE_WRITERS", "WRITERS", "from_record", "read_attention", "show_attention",
+           "to_record", "write_attention", "write_confusion", "write_curves"]
 
 Writer = TypeVar("Writer")
 
@@ -63,6 +66,18 @@ def write_curves(metrics: Iterable[Mapping[str, Any]], path: str | Path, *, keys
     return warnings
 
 
+def write_confusion(confusion: Confusion, path: str | Path, *, title: str = "") -> list[str]:
+    """Write which classes were taken for which, in the format of the path's suffix (a key of CONFUSION_WRITERS).
+
+    Returns warnings. Raises UsageError on an unknown suffix and when the path cannot be written; MissingExtraError when
+    .png is asked for without matplotlib.
+    """
+    draw: Callable[[Confusion, str], tuple[bytes, list[str]]] = writer_for(Path(path), CONFUSION_WRITERS)
+    content, warnings = draw(confusion, title)
+    write_whole(Path(path), content)
+    return warnings
+
+
 def writer_for(path: Path, table: Mapping[str, Writer]) -> Writer:
     """The entry for a path's suffix, whatever its case; UsageError lists the suffixes."""
     suffix = path.suffix.lower()
@@ -74,4 +89,5 @@ def writer_for(path: Path, table: Mapping[str, Writer]) -> Writer:
 
 
 WRITERS = {".svg": write_svg, ".html": write_html, ".png": write_png, ".json": write_json, ".npz": write_npz}
+CONFUSION_WRITERS = {".svg": confusion_svg, ".html": confusion_html, ".png": confusion_png, ".json": confusion_json}
 CURVE_WRITERS = {".svg": curves_svg, ".html": curves_html, ".png": curves_png}
