@@ -35,7 +35,7 @@ LEVELS = [
     ["insight"],
     ["predictor"],
     ["evaluation", "export"],
-    ["training"],
+    ["training", "tuning"],
     ["plots", "server", "api", "demo", "cli", "__main__", ""],  # "" is seqloom itself, whose names are those of api
 ]
 LEVEL = {part: number for number, parts in enumerate(LEVELS) for part in parts}

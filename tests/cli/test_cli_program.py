@@ -34,7 +34,7 @@ ROOT = Path(__file__).parents[2]
 def test_every_verb_is_in_a_group_and_has_examples() -> None:
     shown = [name for name, verb in command().commands.items() if not verb.hidden]
     assert sorted(VERBS) == sorted(shown)
-    assert {function.__name__ for function in EXAMPLES} == set(shown)
+    assert {function.__name__.replace("_", "-") for function in EXAMPLES} == set(shown)
 
 
 def test_help_of_the_program(cli: Command) -> None:

@@ -15,11 +15,12 @@ from seqloom.cli.exporting import export
 from seqloom.cli.layout import Program, Verb
 from seqloom.cli.learning import average, doctor, finetune, presets, train
 from seqloom.cli.looking import curves, demo, evaluate, info
+from seqloom.cli.tuning import tune_decoding
 
 GROUPS = {
     "Make a model": ("train", "finetune", "average", "export", "demo"),
     "Use it": ("predict", "score", "encode"),
-    "Judge it": ("evaluate", "explain", "curves", "info"),
+    "Judge it": ("evaluate", "tune-decoding", "explain", "curves", "info"),
     "Before all that": ("doctor", "presets"),
 }
 
@@ -46,6 +47,9 @@ seqloom predict runs/a --with runs/b words.txt            # both models together
 seqloom evaluate runs/g2p test.tsv --json
 seqloom evaluate runs/a test.tsv --compare runs/b --metric bleu
 seqloom evaluate runs/en-de --source test.en --target test.de --tokenize none -o out.txt""",
+    tune_decoding: """\
+seqloom tune-decoding runs/en-de dev.tsv --metric bleu
+seqloom tune-decoding runs/g2p dev.tsv --beam-sizes 1,5 --coverage-penalties none --apply""",
     explain: """\
 seqloom explain runs/g2p phone
 seqloom explain runs/g2p phone -o phone.html --alternatives 5
@@ -97,5 +101,5 @@ def command(verb: str = "") -> Any:
     """The program as click runs it: with one verb alone, which takes less time to set up, or with all of them."""
     program = _program()
     wanted = "predict" if verb == "translate" else verb
-    _add(program, [one for one in EXAMPLES if one.__name__ == wanted] or EXAMPLES)
+    _add(program, [one for one in EXAMPLES if one.__name__.replace("_", "-") == wanted] or EXAMPLES)
     return typer.main.get_command(program)

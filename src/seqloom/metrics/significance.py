@@ -64,6 +64,31 @@ def compare(metric: Metric, outputs_a: Sequence[str], outputs_b: Sequence[str],
         p_value=(int((shifted >= abs(delta)).sum()) + 1) / (samples + 1), samples=samples, count=len(references))
 
 
+def best_of_many(metric: Metric, outputs: Sequence[Sequence[str]], references: Sequence[Sequence[str]], *,
+                 samples: int, seed: int) -> list[float]:
+    """Is system k better than system 0, when the best of all is looked for? One-sided p-values of systems 1 … K − 1.
+
+    The more systems are tried, the better the best of them by chance alone. So each gain is compared with the largest
+    of the K − 1 gains on resampled sentences, each less its own mean there (White 2000, "A Reality Check for Data
+    Snooping", §2; for each system and not the best alone as in Westfall and Young 1993). The same arguments give the
+    same result. Raises as `compare`, and UsageError for fewer than two systems.
+    """
+    if len(outputs) < 2:
+        raise UsageError(f"{len(outputs)} system, expected two or more", fix="give what it is compared with, too")
+    if samples < 1:
+        raise UsageError(f"{samples} bootstrap samples, expected 1 or more", fix="1000 is usual")
+    for system in outputs:
+        check_corpus(system, references)
+    sign = 1.0 if metric.better == "higher" else -1.0
+    statistics = [metric.statistics(system, references) for system in outputs]
+    scores = sign * np.array([metric.score(found.sum(0)[None])[0] for found in statistics])
+    resampled = sign * np.stack([metric.score(totals) for totals in _resampled(statistics, samples, seed)])
+    gains = scores[1:] - scores[0]
+    chance = resampled[1:] - resampled[0]
+    largest = (chance - chance.mean(1, keepdims=True)).max(0)
+    return [(int((largest >= gain).sum()) + 1) / (samples + 1) for gain in gains.tolist()]
+
+
 def _resampled(statistics: Sequence[Floats], samples: int, seed: int) -> list[Floats]:
     """[N K] of each system → [samples K] sums over the same draws of N sentences."""
     size = len(statistics[0])
