@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 import torch
 
+import seqloom
 from seqloom import demo
 from seqloom.config.loading import load_config
-from seqloom.data.generated import TASKS
+from seqloom.data.generated import TASKS, task_named
 from seqloom.errors import UsageError
 from seqloom.run import open_run
 
@@ -54,6 +55,38 @@ def test_a_task(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caps
         assert f"seqloom {verb} runs/{name} runs/{name}/test.tsv" in out
     with pytest.raises(UsageError, match="exists already"):
         demo.run_task(name, quiet=True)
+
+
+def test_a_task_goes_by_its_module_too() -> None:
+    assert [task_named(name) for name in ("tones", "shapes", "speech", "vectors")] == ["speech", "caption", "speech",
+                                                                                      "vectors"]
+
+
+def test_every_task_stands_in_the_help() -> None:
+    from seqloom.cli.app import EXAMPLES
+    from seqloom.cli.looking import demo as verb
+
+    told = EXAMPLES[verb].splitlines()
+    assert [line.split("#")[0].split()[-1] for line in told if "--task" in line] == list(TASKS)
+    for line, task in zip(told[1:], TASKS.values(), strict=True):
+        assert line.partition("# ")[2] == task.title
+    words = str(verb.__annotations__["task"])
+    for name in ("dates", *TASKS):
+        assert f" {name}" in words
+
+
+@pytest.mark.parametrize("name", [name for name, task in TASKS.items() if task.preset])
+def test_a_preset_runs_unedited_on_its_task(name: str, tmp_path: Path) -> None:
+    """The preset as it is, without the values that make the demo short."""
+    task = TASKS[name]
+    files = import_module(f"seqloom.data.generated.{task.module}").write(tmp_path, train=24, valid=4, test=2)
+    run = seqloom.train(files["train"], valid=files["valid"], preset=task.preset, out=tmp_path / "run",
+                        overrides=["training.max_steps=1", "training.threads=1", "decoding.beam_size=1"])
+    assert open_run(run).metrics()[-1]["step"] == 1
+
+
+def test_there_is_a_task_for_each_preset_of_a_setting() -> None:
+    assert {task.preset for task in TASKS.values()} >= {"caption", "speech", "classify", "tag", "summarize"}
 
 
 def test_a_task_that_is_not_there() -> None:

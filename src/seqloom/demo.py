@@ -12,12 +12,13 @@ from seqloom.config.loading import load_config
 from seqloom.config.sections import CorpusConfig
 from seqloom.data.dates import LOCALES, write_dates
 from seqloom.data.files import read_records
-from seqloom.data.generated import TASKS
-from seqloom.errors import UsageError
-from seqloom.plots import write_attention
+from seqloom.data.generated import TASKS, task_named
+from seqloom.evaluation import Evaluation
+from seqloom.plots import write_attention, write_confusion
+from seqloom.plots.labels import columns_of
 from seqloom.progress import duration, reporter_for
 from seqloom.run import create_run_folder
-from seqloom.types import Record
+from seqloom.types import Prediction, Record
 
 EXAMPLES = ("Friday, March 5, 2021", "5. März 2021", "2021년 3월 5일 금요일", "5 de marzo de 2021", "2021年3月5日")
 
@@ -37,14 +38,15 @@ SHOWN = 5  # answers of a task's test part
 
 
 def run_task(name: str, out: str | None = None, *, overwrite: bool = False, quiet: bool = False) -> Path:
-    """Train a built-in task into `out` (runs/<name> when not given); prints results. Returns the run folder.
+    """Train a built-in task, by its name or its module's, into `out` (runs/<name> when not given); prints results.
+
+    Returns the run folder.
 
     Raises UsageError for a task that is not there.
     """
     if name == DATES:
         return run_demo(out or f"runs/{name}", overwrite=overwrite, quiet=quiet)
-    if name not in TASKS:
-        raise UsageError(f"unknown task '{name}'", fix=f"use one of: {', '.join((DATES, *TASKS))}")
+    name = task_named(name)
     task = TASKS[name]
     session = training_session()
     folder = create_run_folder(out or f"runs/{name}", name, overwrite=overwrite)
@@ -54,7 +56,8 @@ def run_task(name: str, out: str | None = None, *, overwrite: bool = False, quie
     began = time.monotonic()
     session.train_run(config, folder, reporter=reporter_for(quiet=quiet), made=True)
     seconds = time.monotonic() - began
-    scores = evaluate(folder, files["test"], quiet=quiet).scores
+    evaluation = evaluate(folder, files["test"], quiet=quiet)
+    scores = evaluation.scores
     say = sys.stdout.write
     say(f"\n{task.title}, trained in {duration(seconds)}.\n")
     say(f"Held-out test: {task.measure} {float(scores[task.measure]):.4f} of {scores['count']:,}.\n\n")
@@ -64,13 +67,25 @@ def run_task(name: str, out: str | None = None, *, overwrite: bool = False, quie
     answers = list(model.predict_records(shown, attention=True))
     for record, answer in zip(shown, answers, strict=True):
         say(f"  {record.text('source')}  →  {answer.text}   (it is: {record.text('target')})\n")
-    if answers and answers[0].attention is not None:
-        picture = folder / "attention.html"
-        write_attention(answers[0], picture, input_text=shown[0].text("source"))
-        say(f"\nAttention of the first: {picture}\n")
+    for line in _pictures(folder, evaluation, shown, answers):
+        say(f"\n{line}\n")
     say(f"\nTry next:\n  seqloom predict {folder} {folder}/test.tsv\n"
         f"  seqloom evaluate {folder} {folder}/test.tsv --json\n")
     return folder
+
+
+def _pictures(folder: Path, evaluation: Evaluation, shown: list[Record], answers: list[Prediction]) -> list[str]:
+    """Draw what there is to draw of these answers; a line for each picture."""
+    lines = []
+    if answers and answers[0].attention is not None:
+        picture = folder / "attention.html"
+        write_attention(answers[0], picture, input_text=shown[0].text("source"))
+        lines.append(f"Attention of the first: {picture}")
+    if evaluation.confusion is not None:
+        picture = folder / "confusion.svg"
+        write_confusion(evaluation.confusion, picture, title=f"{folder.name} · test")
+        lines.append(f"What was taken for what: {picture}")
+    return lines
 
 
 def run_demo(out: str, *, overwrite: bool = False, quiet: bool = False) -> Path:
@@ -89,9 +104,9 @@ def run_demo(out: str, *, overwrite: bool = False, quiet: bool = False) -> Path:
     say(f"\nDates in {len(LOCALES)} languages and regions → ISO 8601, trained in {duration(seconds)}.\n")
     say(f"Held-out test: {100 * scores['exact_match']:.2f} % of {scores['count']:,} dates exactly right.\n\n")
     model = load(folder)
-    width = max(len(example) for example in EXAMPLES)
+    width = max(map(columns_of, EXAMPLES))
     for example, prediction in zip(EXAMPLES, model.predict(list(EXAMPLES)), strict=True):
-        say(f"  {example:<{width}}  →  {prediction.text}\n")
+        say(f"  {example}{' ' * (width - columns_of(example))}  →  {prediction.text}\n")
     picture = folder / "attention.html"
     write_attention(model.predict(EXAMPLES[2], alternatives=3), picture, input_text=EXAMPLES[2])
     say(f"\nAttention of “{EXAMPLES[2]}”: {picture}\n\n{NEXT.format(run=folder)}")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import sys
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,7 @@ import pytest
 from PIL import Image
 
 from seqloom.data.arrays import read_frames
-from seqloom.data.generated import moving, shapes, tones, vectors
+from seqloom.data.generated import moving, reports, reviews, sentences, shapes, tones, vectors
 from seqloom.data.pictures import Shape, read_pages, read_picture
 from seqloom.data.sounds import read_sound
 from seqloom.errors import MissingExtraError
@@ -20,6 +22,9 @@ from seqloom.types import Record
 
 WRITERS: dict[str, Callable[..., dict[str, Path]]] = {
     "vectors": vectors.write, "tones": tones.write, "shapes": shapes.write, "moving": moving.write}
+TEXTS: dict[str, Callable[..., dict[str, Path]]] = {
+    "reviews": reviews.write, "sentences": sentences.write, "reports": reports.write}
+WRITERS.update(TEXTS)
 every_task = pytest.mark.parametrize("task", WRITERS)
 
 
@@ -34,7 +39,7 @@ def test_every_split_has_as_many_examples_as_asked_for(tmp_path: Path, task: str
     assert [len(lines_of(path)) for path in paths.values()] == [5, 3, 4]
     for path in paths.values():
         for source, target in lines_of(path):
-            assert (tmp_path / source.partition("#")[0]).is_file()
+            assert task in TEXTS or (tmp_path / source.partition("#")[0]).is_file()
             assert target.strip() == target != ""
 
 
@@ -164,3 +169,75 @@ def test_drawing_needs_pillow(tmp_path: Path, task: str, monkeypatch: pytest.Mon
     monkeypatch.setitem(sys.modules, "PIL", None)
     with pytest.raises(MissingExtraError, match="built-in"):
         WRITERS[task](tmp_path, 1, 1, 1)
+
+
+# --- texts -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("task", TEXTS)
+def test_a_text_is_in_one_split_only(tmp_path: Path, task: str) -> None:
+    paths = TEXTS[task](tmp_path, 2000, 100, 200)
+    train, valid, test = ({source for source, _ in lines_of(path)} for path in paths.values())
+    assert not train & (valid | test)
+    assert not valid & test
+
+
+def recommends(review: str) -> bool:
+    """The rules of the head of reviews.py, read off the words once more."""
+    if review.startswith("nobody can say that "):
+        return not recommends(review.removeprefix("nobody can say that "))
+    if " but " in review:
+        return recommends(review.partition(" but ")[2])
+    if review.startswith("although "):
+        return recommends(review.partition(" , ")[2])
+    words = review.partition(" although ")[0].split()
+    praise = {"funny", "fresh", "moving", "clever", "lively", "bright", "gripping", "charming", "liked", "loved",
+              "enjoyed", "like", "love", "enjoy"}
+    return any(word in praise for word in words) != ("not" in words)
+
+
+def test_what_a_review_says_follows_from_the_order_of_its_words(tmp_path: Path) -> None:
+    rows = lines_of(reviews.write(tmp_path, 6000, 10, 10)["train"])
+    labels = [label for _, label in rows]
+    assert labels == ["yes" if recommends(text) else "no" for text, _ in rows]
+    assert 0.45 < labels.count("yes") / len(labels) < 0.55
+    assert recommends("the plot was dull but the cast was funny")
+    assert not recommends("the plot was funny but the cast was dull")
+    # Each word's own share of "yes", summed over a review's words: as good as counting words gets, and far from right.
+    seen: dict[str, list[int]] = {}
+    for text, label in rows[:3000]:
+        for word in text.split():
+            seen.setdefault(word, []).append(1 if label == "yes" else -1)
+    weight = {word: sum(signs) / (len(signs) + 5) for word, signs in seen.items()}
+    right = [(sum(weight.get(word, 0) for word in text.split()) > 0) == (label == "yes") for text, label in rows[3000:]]
+    assert sum(right) / len(right) < 0.72
+
+
+def test_a_sentence_has_one_tagging_and_its_words_several_tags(tmp_path: Path) -> None:
+    rows = [(source.split(), tuple(tags.split())) for source, tags in
+            lines_of(sentences.write(tmp_path, 3000, 5, 5)["train"])]
+    counts: dict[str, Counter[str]] = {}
+    for words, tags in rows:
+        assert sentences.taggings(words) == {tags}
+        for word, tag in zip(words, tags, strict=True):
+            counts.setdefault(word, Counter())[tag] += 1
+    assert sum(len(found) > 1 for found in counts.values()) > len(counts) / 2
+    right = sum(found.most_common(1)[0][1] for found in counts.values())
+    assert right / sum(found.total() for found in counts.values()) < 0.8  # the usual tag of each word, without context
+
+
+def test_a_summary_says_what_its_report_says() -> None:
+    generator = np.random.default_rng(1)
+    for split, names in (("train", set(reports.TRAINING)), ("test", set(reports.HELD))):
+        for _ in range(200):
+            report, summary = reports.draw(generator, split)
+            found = re.fullmatch(r"(\w+) beat (\w+) (\d) to (\d) in (\w+) \.", summary)
+            assert found is not None
+            winner, loser, high, low, place = found.groups()
+            assert {winner, loser, place} <= names
+            assert {winner, loser, place} <= set(report.split())
+            assert int(high) > int(low)
+            assert any(told in report for told in (
+                f"{winner} won by {high} to {low} .", f"{loser} lost by {low} to {high} .",
+                f"{high} to {low} for {winner} .", f"{loser} could not prevent a {high} to {low} defeat ."))
+    assert not set(reports.TRAINING) & set(reports.HELD)

@@ -35,7 +35,15 @@ seqloom train --resume --out runs/g2p""",
     export: """\
 seqloom export runs/g2p g2p-onnx
 seqloom export runs/g2p g2p-int8 --int8 --data test.tsv""",
-    demo: "seqloom demo",
+    demo: """\
+seqloom demo                          # dates → ISO 8601
+seqloom demo --task classify          # a review → does it recommend? Negations and concessions decide
+seqloom demo --task tag               # words → parts of speech, where many words have several
+seqloom demo --task summarize         # a report of a match → who beat whom; names are copied
+seqloom demo --task caption           # drawn shapes → what a grammar says of them
+seqloom demo --task speech            # the tones of a telephone → the keys that were dialled
+seqloom demo --task frames            # frames of a moving shape → where it moves, frame by frame
+seqloom demo --task vectors           # a vector → which of three shells it lies in""",
     predict: """\
 seqloom predict runs/g2p                                  # a dialogue
 seqloom predict runs/g2p words.txt > out.txt

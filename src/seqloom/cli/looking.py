@@ -87,7 +87,7 @@ def curves(
 
 def demo(
     task: Annotated[str, typer.Option("--task", metavar="NAME", help=(
-        "dates, captions (pictures), tones (sound), frames (of a video), vectors, …: what is learned."))] = "dates",
+        "What is learned: dates, classify, tag, summarize, caption, speech, frames, vectors (see below)."))] = "dates",
     out: Annotated[str | None, typer.Option(
         "--out", metavar="RUN", help="Run folder to write; runs/TASK when not given.")] = None,
     overwrite: Overwrite = False,
@@ -96,7 +96,7 @@ def demo(
     """Do everything once, on built-in data: train, evaluate, predict, and draw an attention picture.
 
     Without --task on dates of 64 languages and regions → ISO 8601 (about two minutes on two cores). All data is made
-    by the program itself.
+    by the program itself. A task has the name of the preset that it is for; frames and vectors have none.
     """
     from seqloom.demo import run_task
 

@@ -92,6 +92,12 @@ def is_wide(character: str) -> bool:
     return unicodedata.east_asian_width(character) in ("W", "F")
 
 
+def columns_of(text: str) -> int:
+    """Columns that a text takes in a fixed-width grid."""
+    return sum(0 if unicodedata.category(character) in ("Mn", "Me", "Cf") else 1 + is_wide(character)
+               for character in text)
+
+
 def ems(text: str) -> float:
     """Estimated width in a proportional font, in units of its size; on the generous side."""
     total = 0.0

@@ -1,14 +1,19 @@
 """Built-in data, made by the project itself: one file for each task, each with `write(folder, …)` → manifest by split.
 
-TASKS, at the foot, is what `seqloom demo --task NAME` knows beside the dates.
+TASKS, at the foot, is what `seqloom demo --task NAME` knows beside the dates. A task has the name of the preset
+that it is for, where there is one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
+
+import numpy as np
+
+from seqloom.errors import UsageError
 
 
 class Task(NamedTuple):
@@ -48,11 +53,60 @@ def write_splits(folder: str | Path, counts: Mapping[str, int], example: Callabl
     return paths
 
 
+def write_texts(folder: str | Path, counts: Mapping[str, int], draw: Callable[..., tuple[str, str]], seed: int, *,
+                by_split: bool = False) -> dict[str, Path]:
+    """Write <split>.tsv (source, tab, target) for each split; a source that is in one split is in no other.
+
+    draw: makes a pair from a generator; by_split: and from the split's name.
+    """
+    base = Path(folder)
+    base.mkdir(parents=True, exist_ok=True)
+    generator = np.random.default_rng(seed)
+    homes: dict[str, str] = {}
+    paths = {}
+    for split in sorted(counts, key=lambda name: counts[name]):  # small parts first: training has what they left
+        lines: list[str] = []
+        while len(lines) < counts[split]:
+            source, target = draw(generator, split) if by_split else draw(generator)
+            if homes.setdefault(source, split) == split:
+                lines.append(f"{source}\t{target}\n")
+        paths[split] = base / f"{split}.tsv"
+        paths[split].write_text("".join(lines), encoding="utf-8", newline="\n")
+    return {split: paths[split] for split in counts}
+
+
+def pick(generator: np.random.Generator, words: Sequence[str]) -> str:
+    """One of them."""
+    return words[int(generator.integers(len(words)))]
+
+
+def task_named(name: str) -> str:
+    """The key of TASKS for a task's name, or for its module's. Raises UsageError for another."""
+    for key, task in TASKS.items():
+        if name in (key, task.module):
+            return key
+    raise UsageError(f"unknown task '{name}'", fix=f"use one of: {', '.join(('dates', *TASKS))}")
+
+
 TASKS: dict[str, Task] = {
-    "captions": Task(
+    "classify": Task(
+        "reviews", "a review → does it recommend? Negations and concessions decide", "accuracy", "classify",
+        {"source": {"tokenizer": {"kind": "word"}, "embedding_size": 64}, "encoder": {"hidden_size": 64},
+         "training": {"epochs": 15, "learning_rate": 0.003}}),
+    "tag": Task(
+        "sentences", "words → parts of speech, where many words have several", "accuracy", "tag",
+        {"encoder": {"hidden_size": 64}, "training": {"epochs": 10, "learning_rate": 0.004}}),
+    "summarize": Task(
+        "reports", "a report of a match → who beat whom; names are copied", "exact_match", "summarize",
+        {"source": {"embedding_size": 64}, "encoder": {"hidden_size": 96},
+         "decoder": {"hidden_size": 128, "embedding_size": 64},
+         "head": {"tokenizer": {"kind": "word", "split": "space", "min_frequency": 20}},
+         "training": {"metric": "exact_match", "epochs": 20, "batch_size": 32, "learning_rate": 0.002, "patience": 4},
+         "decoding": {"beam_size": 3, "max_length": 20, "min_length": 0, "no_repeat_ngram_size": 0}}),
+    "caption": Task(
         "shapes", "drawn shapes → what a grammar says of them", "exact_match", "caption",
         {"training": {"metric": "exact_match", "epochs": 20, "patience": 5}}),
-    "tones": Task(
+    "speech": Task(
         "tones", "the tones of a telephone → the keys that were dialled", "exact_match", "speech",
         {"source": {"sample_rate": 8000, "augmentation": {"time_masks": 0, "frequency_masks": 0}},
          "encoder": {"layers": 1, "hidden_size": 96}, "decoder": {"hidden_size": 128, "embedding_size": 32},
