@@ -207,6 +207,18 @@ class Step(NamedTuple):
     weights: Floats | None
 
 
+class Searched(NamedTuple):
+    """What an engine gives that searches greedily by itself: each sentence's steps up to its end symbol or its limit.
+
+    tokens [B T]; scores [B T] log-probabilities; weights [B T S] attention, None when the model has none. What follows
+    an answer's end is of no meaning.
+    """
+
+    tokens: Ints
+    scores: Floats
+    weights: Floats | None
+
+
 State = TypeVar("State")
 
 

@@ -6,39 +6,89 @@ The truth is the search step by step, which is tested against brute force.
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pytest
 
 from export.exported import CASES, built, name_of, onnx_engine
+from media import MEDIA
 from seqloom.config.sections import DecodingConfig
 from seqloom.data.batching import pad
 from seqloom.engines.onnx import OnnxEngine
 from seqloom.engines.parallel import spread
 from seqloom.errors import SeqloomError
 from seqloom.search import search, whole
-from seqloom.types import Padded, Record
+from seqloom.types import END, UNKNOWN, Hypothesis, Ints, Padded, Record
+from sources.test_media_models import examples_of, task_of
 from tiny import TRIALS, Tiny, tiny
 
 CALLS = [case for case in CASES if not case["copying"]]
 
 
-def compare(task: Tiny, engine: OnnxEngine, monkeypatch: pytest.MonkeyPatch, **changes: Any) -> None:
-    """Alone, one by one, against all together step by step."""
+def compare(task: Tiny, engine: OnnxEngine, monkeypatch: pytest.MonkeyPatch, *, trials: Sequence[Record] = TRIALS,
+            shortlist: Ints | None = None, **changes: Any) -> None:
+    """Alone and by threes against all together step by step, attention included."""
     options = DecodingConfig(beam_size=1, max_length=6, **changes)
-    items = task.items(TRIALS)
-    alone = [search(engine, pad([item]), options)[0][0] for item in items]
+    items = task.items(trials)
+
+    def answers(size: int) -> list[Hypothesis]:
+        return [one for start in range(0, len(items), size) for [one] in search(
+            engine, pad(items[start:start + size]), options, weights=True,
+            shortlist=None if shortlist is None else shortlist[start:start + size])]
+
+    in_one_call = [answers(1), answers(3)]
     monkeypatch.setattr(whole, "MOST_ROWS", 0)
-    for one, [other] in zip(alone, search(engine, pad(items), options), strict=True):
-        assert (one.ids.tolist(), one.finished) == (other.ids.tolist(), other.finished)
-        np.testing.assert_allclose(one.token_scores, other.token_scores, rtol=1e-5, atol=1e-6)
-        assert (one.score, one.ranking_score) == pytest.approx((other.score, other.ranking_score), rel=1e-5)
+    for found in in_one_call:
+        for one, other in zip(found, answers(len(items)), strict=True):
+            assert (one.ids.tolist(), one.finished) == (other.ids.tolist(), other.finished)
+            np.testing.assert_allclose(one.token_scores, other.token_scores, rtol=1e-5, atol=1e-6)
+            assert (one.score, one.ranking_score) == pytest.approx((other.score, other.ranking_score), rel=1e-5)
+            assert (one.weights is None) == (other.weights is None)
+            if one.weights is not None and other.weights is not None:
+                width = one.weights.shape[1]  # where the memory is shorter than the source it is that of the longest
+                np.testing.assert_allclose(one.weights, other.weights[:, :width], rtol=1e-4, atol=1e-5)
+                assert not other.weights[:, width:].any()
 
 
 @pytest.mark.parametrize("case", CALLS, ids=name_of)
 def test_one_call_is_the_same_as_steps(case: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     compare(*built(name_of(case)), monkeypatch)
+
+
+@pytest.mark.parametrize("name", MEDIA)
+def test_one_call_is_the_same_as_steps_from_every_source(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    task = task_of(name, "sequence")
+    compare(task, onnx_engine(task), monkeypatch, trials=examples_of(name, "sequence"))
+
+
+@pytest.mark.parametrize("int8", [False, True])
+@pytest.mark.parametrize("changes", [{}, {"allow_unknown": False}], ids=str)
+def test_one_call_with_a_shortlist_is_the_same_as_steps(int8: bool, changes: dict[str, Any],
+                                                        monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lists of two to six symbols, the end among them; what one call does is seen by its being the only way."""
+    task = tiny(bidirectional=True)
+    engine, draw = onnx_engine(task, int8=int8), np.random.default_rng(5)
+    shortlist: Ints = np.full((len(TRIALS), 7), -1, np.int64)
+    for row, size in zip(shortlist, draw.integers(2, 7, len(TRIALS)), strict=True):
+        row[:size] = draw.choice(np.arange(4, task.head.size), size, replace=False)
+        row[size] = END
+    shortlist[0, 5:] = UNKNOWN, -1
+    compare(task, engine, monkeypatch, shortlist=shortlist, **changes)
+    monkeypatch.undo()
+    monkeypatch.setattr(OnnxEngine, "step", None)  # calling it would fail
+    [[one]] = search(engine, task.padded(TRIALS[1:2]), DecodingConfig(beam_size=1, max_length=6),
+                     shortlist=shortlist[1:2])
+    assert set(one.ids.tolist()) <= set(shortlist[1].tolist())
+
+
+def test_what_is_to_be_copied_goes_step_by_step() -> None:
+    task = tiny(copying=True)
+    engine, limits = onnx_engine(task), np.array([4])
+    source: Padded = task.padded(TRIALS[:1])
+    assert engine.greedy(source, limits, np.array([0])) is None
+    assert engine.greedy(source, limits, np.array([0]), np.array([[4, END]])) is None
 
 
 @pytest.mark.parametrize("int8", [False, True])

@@ -10,7 +10,7 @@ import numpy as np
 
 from seqloom.engines.graphs import Graphs, as_value, whole
 from seqloom.errors import UsageError
-from seqloom.types import END, Floats, Ints, Padded, Step
+from seqloom.types import END, Floats, Ints, Padded, Searched, Step
 
 MEMORY, STATE, NEXT = "memory.", "state.", "next."
 # The rows of a shortlist: at least so many, because products of few columns are cut in another way and would round
@@ -250,19 +250,29 @@ class OnnxEngine:
 
     # --- a whole search ---
 
-    def greedy(self, source: Padded, limits: Ints, banned: Ints) -> tuple[Ints, Floats] | None:
-        """A whole greedy search: ids and log-probabilities [B T], each sentence's up to its end symbol or its limit.
-
-        banned: [N] ids that are never chosen. What follows an answer's end is of no meaning. None where the model
-        copies symbols of the source: then the steps are to be made one by one.
+    def greedy(self, source: Padded, limits: Ints, banned: Ints, shortlist: Ints | None = None) -> Searched | None:
+        """A whole greedy search: see search.whole. None where the model copies symbols of the source, or was exported
+        before there was a graph for this: then the steps are to be made one by one.
         """
-        if not self._graphs.has("greedy"):
+        name = "greedy" if shortlist is None else "greedy_listed"
+        if not self._graphs.has(name):
             return None
-        mask = np.zeros(self._graphs.symbols, np.float32)
-        mask[banned] = -np.inf
-        feeds = {**self._feeds(source), "limits": as_value(whole(limits)), "mask": as_value(mask)}
-        tokens, scores = self._graphs.run("greedy", ["tokens", "scores"], feeds)
-        return tokens.numpy().T, scores.numpy().T
+        feeds = {**self._feeds(source), "limits": as_value(whole(limits))}
+        if shortlist is None:
+            mask = np.zeros(self._graphs.symbols, np.float32)
+            mask[banned] = -np.inf
+        else:
+            listed = self._listed(shortlist)
+            mask = np.where(np.isin(listed.ids, banned), np.float32(-np.inf), np.float32(0))
+            feeds |= {**listed.values, "places": as_value(listed.places), "ids": as_value(np.maximum(listed.ids, 0))}
+        feeds["mask"] = as_value(mask)
+        handed = self._graphs.output_names(name)
+        names = ["tokens", "scores", *(one for one in ("weights", POSITIONS) if one in handed)]
+        found = dict(zip(names, (value.numpy() for value in self._graphs.run(name, names, feeds)), strict=True))
+        weights = found["weights"][:, :, 0].swapaxes(0, 1) if "weights" in found else None
+        if weights is not None:
+            weights = weights[:, :, : int(found[POSITIONS].max()) if POSITIONS in found else _positions(source)]
+        return Searched(found["tokens"].T, found["scores"].T, weights)
 
 
 def _longer(main: Any, shape: Sequence[Any]) -> Any:

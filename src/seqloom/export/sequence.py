@@ -21,7 +21,7 @@ Decoder = RecurrentDecoder | InStepDecoder
 
 
 class SequenceBuilder(Builder):
-    """encoder, best, step; and listed and greedy where the symbols are the same for all sentences."""
+    """encoder, best, step; and listed, greedy, greedy_listed where the symbols are the same for all sentences."""
 
     def __init__(self, config: Config, weights: Weights, symbols: int, *, int8: bool = False) -> None:
         super().__init__(config, weights, symbols, int8=int8)
@@ -39,8 +39,9 @@ class SequenceBuilder(Builder):
         made = {"encoder": self.encoder(graph, *self.begin(graph)), "best": self.step("best"),
                 "step": self.step("step")}
         # With copying the symbols are not the same for all sentences.
-        return made if self.config.decoder.copy_source else {**made, "greedy": self.greedy(),
-                                                             "listed": self.step("listed")}
+        return made if self.config.decoder.copy_source else {
+            **made, "listed": self.step("listed"), "greedy": self.greedy("greedy"),
+            "greedy_listed": self.greedy("greedy_listed")}
 
     def shared(self) -> dict[str, str]:
         """The output layer: matrix, bias, and scales of whole numbers. A shortlist takes rows of it."""
@@ -80,7 +81,7 @@ class SequenceBuilder(Builder):
         given = StepInputs(graph.op("Shape", tokens), memory, state)
         outputs = self.decoder.step(graph, given, graph.reshape(tokens, -1))
         if name == "listed":
-            dense = listed_log_probabilities(graph, outputs, self._rows(graph))
+            dense = listed_log_probabilities(graph, outputs, self._rows(graph, "R"))
         else:
             dense = log_probabilities(graph, given, outputs, self.weights, self.symbols)
         scores, places = best(graph, dense, candidates)
@@ -98,19 +99,22 @@ class SequenceBuilder(Builder):
             graph.output(NEXT + part, given.after[part], dtype, ["R", *shape])
         return graph
 
-    def _rows(self, graph: Graph) -> Rows:
+    def _rows(self, graph: Graph, rows: str) -> Rows:
+        """What a shortlist leaves of the output layer, as inputs; `rows` names the axis of `places`."""
         size = self.weights.linear(OUTPUT)[0].shape[1]
-        rows = graph.input("output_rows", *(("int8", [size, "U"]) if self.int8 else ("float32", ["U", size])))
+        matrix = graph.input("output_rows", *(("int8", [size, "U"]) if self.int8 else ("float32", ["U", size])))
         bias = graph.input("output_bias", "float32", ["U"])
         scales = graph.input("output_scales", "float32", ["U"]) if self.int8 else ""
-        return Rows(rows, bias, scales, graph.input("places", "int32", ["R", "L"]))
+        return Rows(matrix, bias, scales, graph.input("places", "int32", [rows, "L"]))
 
-    def greedy(self) -> Graph:
+    def greedy(self, name: str) -> Graph:
         """Encoder and decoder, step after step until every sentence has ended or reached its limit."""
-        graph = self.graph("greedy")
+        graph = self.graph(name)
         limits = graph.input("limits", "int64", ["B"])
-        mask = graph.input("mask", "float32", [self.symbols])
-        _, memory, state = self.begin(graph)
+        listed = name == "greedy_listed"
+        mask = graph.input("mask", "float32", ["B", "L"] if listed else [self.symbols])
+        rows, ids = (self._rows(graph, "B"), graph.input("ids", "int64", ["B", "L"])) if listed else (None, "")
+        encoded, memory, state = self.begin(graph)
         body = Graph("loop", parent=graph)
         steps = body.input("number", "int64", [])
         body.input("going", "bool", [])
@@ -119,8 +123,10 @@ class SequenceBuilder(Builder):
         carried = self.state_inputs(body, "B")
         given = StepInputs(body.op("Shape", tokens), {name: part.value for name, part in memory.items()}, dict(carried))
         outputs: Outputs = self.decoder.step(body, given, body.reshape(tokens, -1))
-        dense = log_probabilities(body, given, outputs, self.weights, self.symbols)
+        dense = log_probabilities(body, given, outputs, self.weights, self.symbols) if rows is None else \
+            listed_log_probabilities(body, outputs, rows)
         scores, chosen = body.node("TopK", body.op("Add", dense, mask), body.ids(1), outputs=2, axis=1)
+        chosen = body.op("GatherElements", ids, chosen, axis=1) if listed else chosen
         flat = body.reshape(chosen, -1)
         done = body.op("Or", ended, body.op("Or", body.op("Equal", flat, body.constant(END, "int64")),
                                             body.op("GreaterOrEqual", body.op("Add", steps, body.constant(1, "int64")),
@@ -130,15 +136,19 @@ class SequenceBuilder(Builder):
         body.output("next_tokens", chosen, "int64", ["B", 1])
         body.output("now_ended", done, "bool", ["B"])
         ports = self.decoder.state_ports()
-        for name, (dtype, shape) in ports.items():
-            body.output(NEXT + name, given.after[name], dtype, ["B", *shape])
+        for part, (dtype, shape) in ports.items():
+            body.output(NEXT + part, given.after[part], dtype, ["B", *shape])
         body.output("token", flat, "int64", ["B"])
         body.output("score", body.reshape(scores, -1), "float32", ["B"])
+        if outputs.weights:
+            body.output("weight", outputs.weights, "float32", ["B", 1, "S"])
         most = graph.op("ReduceMax", limits, keepdims=0)
         size = graph.op("Shape", limits)
         start = graph.op("ConstantOfShape", graph.join(size, graph.ids(1), axis=0), value=np.full(1, START, np.int64))
         found = graph.node("Loop", most, graph.constant(True, "bool"), start, graph.zeros(size, dtype="bool"),
-                           *(state[name].value for name in ports), outputs=len(ports) + 4, body=body)
-        graph.output("tokens", found[-2], "int64", ["T", "B"])
-        graph.output("scores", found[-1], "float32", ["T", "B"])
+                           *(state[part].value for part in ports), outputs=len(body.outputs) - 1, body=body)
+        for port, value in zip(body.outputs[3 + len(ports):], found[2 + len(ports):], strict=True):
+            graph.output(f"{port.name}s", value, port.dtype, ["T", *port.shape])
+        if self.config.source.kind != "text":
+            graph.output("positions", encoded.lengths, "int64", ["B"])
         return graph
