@@ -43,6 +43,8 @@ REFUSED: list[tuple[str, list[str], str]] = [
      r"decoder.copy_source is true, but source.kind is image, which has no symbols to copy"),
     ("subsampling", ["source=features", "source.subsampling.kind=pyramid", "encoder.layers=2"],
      r"source.subsampling.factor 4, but encoder.layers is 2, expected 3 or more"),
+    ("tempo", ["source=features", "source.augmentation.tempo=0.1", "head=tags"],
+     r"head.kind is tags and source.augmentation.tempo is 0.1: there would be more or fewer frames than tags"),
     ("spectrum", ["source=audio", "source.high_frequency=9000"],
      r"source.high_frequency is 9000, but source.sample_rate is 16000, which holds frequencies up to 8000 Hz"),
     ("picture_size", ["source=frames", "source.width=8"], r"source.width is 8, but source.channels has 4 blocks"),

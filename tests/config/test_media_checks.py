@@ -33,6 +33,8 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"source": {"kind": "image"}, "decoder": {"copy_source": True}}, "has no symbols to copy"),
     ({"source": {"kind": "image"}, "head": {"alignment_loss": 0.5}}, "whose regions have no order"),
     ({"decoder": {"copy_source": True}, "head": {"alignment_loss": 0.5}}, "copied symbols are none of the target's"),
+    ({"source": {"kind": "features", "augmentation": {"tempo": 0.2}}, "head": {"kind": "tags"}},
+     "source.augmentation.tempo is 0.2"),
     ({"source": {"kind": "image"}, "head": {"kind": "tags"}}, "which do not go together"),
     ({"source": {"kind": "audio"}, "decoder": {"context": "in_step", "first_input": True},
       "encoder": {"bidirectional": False}}, "decoder.first_input is true, but decoder.context is in_step"),

@@ -17,7 +17,7 @@ from seqloom.config.media_sections import (
     SubsamplingConfig,
 )
 from seqloom.config.sections import EncoderConfig
-from seqloom.nn.augmentation import blank_stretches, change_pictures
+from seqloom.nn.augmentation import blank_stretches, change_pictures, change_tempo
 from seqloom.nn.convolution import (
     Frames,
     PictureConvolutions,
@@ -303,6 +303,26 @@ def test_blanked_stretches_have_the_sizes_that_were_asked_for() -> None:
     assert bool(times[0::2, -1].any())
 
 
+def test_another_tempo_is_the_same_melody() -> None:
+    """Frames lie on a straight line, so interpolation gives the same line with another number of points."""
+    torch.manual_seed(1)
+    lengths = torch.tensor([40, 8, 1] * 200)
+    ramp = torch.linspace(0, 1, 40, dtype=torch.float64).view(1, 40, 1).repeat(600, 1, 2)
+    ramp[1::3] = torch.cat([torch.linspace(0, 1, 8, dtype=torch.float64), torch.full((32,), 9.0)]).view(1, 40, 1)
+    values, changed = change_tempo(ramp, lengths, 0.25)
+    assert sorted(set(changed[0::3].tolist())) == list(range(30, 51))
+    assert sorted(set(changed[1::3].tolist())) == [6, 7, 8, 9, 10]
+    assert set(changed[2::3].tolist()) == {1}
+    assert values.shape == (600, int(changed.max()), 2)
+    for row in (0, 1, 3, 4, 6, 7):
+        count = int(changed[row])
+        assert values[row, :count, 0].tolist() == pytest.approx(torch.linspace(0, 1, count).tolist(), abs=1e-6)
+        assert not values[row, count:].any()
+    same, kept = change_tempo(ramp, lengths, 0.0)
+    assert torch.equal(kept, lengths)
+    assert torch.allclose(same[0::3], ramp[0::3], atol=1e-12)
+
+
 def test_pictures_are_moved_turned_and_lit_as_asked() -> None:
     torch.manual_seed(1)
     picture = torch.linspace(-1, 1, 60).view(1, 1, 1, 6, 10).expand(400, 2, 1, 6, 10)
@@ -325,13 +345,27 @@ def test_pictures_are_moved_turned_and_lit_as_asked() -> None:
     assert torch.equal(change_pictures(picture, PictureAugmentationConfig()), picture)
 
 
-@pytest.mark.parametrize("options", [SpecAugmentConfig(time_masks=2), SpecAugmentConfig(frequency_masks=2)])
+@pytest.mark.parametrize("options", [
+    SpecAugmentConfig(time_masks=2), SpecAugmentConfig(frequency_masks=2)])
 def test_sound_changes_in_training_only(options: Section) -> None:
     encoder = frame_encoder("plain", augmentation=options)
     source = Padded({"main": frames().values + 3}, LENGTHS)
     torch.manual_seed(1)
     assert not torch.equal(encoder.train()(source).values, encoder.eval()(source).values)
     assert torch.equal(encoder.eval()(source).values, encoder.eval()(source).values)
+
+
+@pytest.mark.parametrize("kind", ["plain", "time", "spectrum", "pyramid"])
+def test_another_tempo_changes_the_memory_in_training_only(kind: str) -> None:
+    """The mask of the memory follows the new lengths."""
+    encoder = frame_encoder(kind, augmentation=SpecAugmentConfig(tempo=0.5))
+    source = Padded({"main": frames().values}, LENGTHS)
+    torch.manual_seed(1)
+    sizes = {tuple(encoder.train()(source).mask.sum(1).tolist()) for _ in range(8)}
+    assert len(sizes) > 1
+    first = encoder.eval()(source)
+    assert torch.equal(first.values, encoder.eval()(source).values)
+    assert tuple(first.mask.sum(1).tolist()) == tuple(encoder.eval()(source).mask.sum(1).tolist())
 
 
 def test_pictures_change_in_training_only() -> None:

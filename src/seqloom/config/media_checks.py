@@ -36,6 +36,15 @@ def subsampling(config: Config) -> Problems:
                       "positions than its output", "set encoder.residual to false")
 
 
+def tempo(config: Config) -> Problems:
+    """A tag belongs to every frame, so their number stays."""
+    source = config.source
+    if isinstance(source, FeaturesSourceConfig | AudioSourceConfig) and source.augmentation.tempo \
+            and config.head.kind == "tags":
+        yield Problem(f"head.kind is tags and source.augmentation.tempo is {source.augmentation.tempo:g}: there would "
+                      "be more or fewer frames than tags", "set source.augmentation.tempo to 0")
+
+
 def spectrum(config: Config) -> Problems:
     """Filters lie below half the sample rate, and each has something to hear."""
     source = config.source
@@ -108,4 +117,4 @@ def alignment(config: Config) -> Problems:
                       "set head.alignment_loss to 0, or decoder.copy_source to false")
 
 
-MEDIA_CHECKS: tuple[Callable[[Config], Problems], ...] = (subsampling, spectrum, picture_size, alignment)
+MEDIA_CHECKS: tuple[Callable[[Config], Problems], ...] = (subsampling, tempo, spectrum, picture_size, alignment)

@@ -21,6 +21,18 @@ class SubsamplingConfig(Section):
     channels: Positive = text(32, "convolution: channels of each layer.")
 
 
+class SpecAugmentConfig(Section):
+    """Changes of frames in training."""
+
+    tempo: Fraction = text(0.0, "Slower or faster by up to this part: the number of frames changes, by interpolation, "
+                                "and the pitch does not (compare Ko et al. 2015).")
+    time_masks: int = text(0, "Stretches of frames that are blanked in training (Park et al. 2019, §2).", ge=0)
+    time_width: Positive = text(40, "Longest stretch, in frames.")
+    time_fraction: Fraction = text(0.2, "No stretch is longer than this part of the input.")
+    frequency_masks: int = text(0, "Bands of dimensions that are blanked in training.", ge=0)
+    frequency_width: Positive = text(15, "Widest band, in dimensions.")
+
+
 class FeaturesSourceConfig(SourceSection):
     """Frames of numbers."""
 
@@ -29,15 +41,9 @@ class FeaturesSourceConfig(SourceSection):
         "dimension", "dimension: mean 0 and variance 1 of each dimension over the training data; item: within each "
                      "input; none: as they are.")
     subsampling: SubsamplingConfig = text(SubsamplingConfig(), "Fewer memory positions than frames.")
+    augmentation: SpecAugmentConfig = text(
+        SpecAugmentConfig(), "SpecAugment, for frames that are speech; in training only.")
     stay_inside: bool = text(False, STAY_INSIDE)
-
-
-class SpecAugmentConfig(Section):
-    time_masks: int = text(0, "Stretches of frames that are blanked in training (Park et al. 2019, §2).", ge=0)
-    time_width: Positive = text(40, "Longest stretch, in frames.")
-    time_fraction: Fraction = text(0.2, "No stretch is longer than this part of the input.")
-    frequency_masks: int = text(0, "Bands that are blanked in training.", ge=0)
-    frequency_width: Positive = text(15, "Widest band, in filters.")
 
 
 class AudioSourceConfig(SourceSection):

@@ -1,4 +1,4 @@
-"""Random changes of inputs, in training only: blanked stretches of spectra, shifted and re-lit pictures."""
+"""Random changes of inputs, in training only: another tempo, blanked stretches of spectra, shifted and re-lit pictures."""
 
 from __future__ import annotations
 
@@ -7,6 +7,31 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from seqloom.config.media_sections import PictureAugmentationConfig, SpecAugmentConfig
+
+
+def change_tempo(values: Float[Tensor, "B S F"], lengths: Int[Tensor, " B"],
+                 most: float) -> tuple[Float[Tensor, "B S2 F"], Int[Tensor, " B"]]:
+    """Each row as if spoken slower or faster by up to `most`: L frames become round(L · U[1 − most, 1 + most]).
+
+    The new frames lie evenly between the first and the last one, interpolated linearly; behind them are zeros. The
+    second result are the new lengths, 1 at least.
+    """
+    B, S, F = values.shape
+    factors = 1 + most * (2 * torch.rand(B, device=values.device) - 1)
+    changed = (lengths * factors).round().long().clamp(min=1)
+    S2 = int(changed.max())
+    steps = torch.arange(S2, device=values.device)
+    last = (lengths - 1).clamp(min=0).unsqueeze(1)
+    places = (steps * last / (changed - 1).clamp(min=1).unsqueeze(1)).minimum(last)
+    left = places.floor().long()
+    right = (left + 1).minimum(last)
+    share = (places - left).to(values.dtype).unsqueeze(2)
+
+    def rows(index: Tensor) -> Tensor:
+        return values.gather(1, index.unsqueeze(2).expand(B, S2, F))
+
+    mixed = rows(left) * (1 - share) + rows(right) * share
+    return mixed.masked_fill((steps >= changed.unsqueeze(1)).unsqueeze(2), 0.0), changed
 
 
 def blank_stretches(values: Float[Tensor, "B S F"], lengths: Int[Tensor, " B"],

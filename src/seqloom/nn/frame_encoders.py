@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from seqloom.config.media_sections import SpecAugmentConfig, SubsamplingConfig
 from seqloom.config.sections import EncoderConfig
-from seqloom.nn.augmentation import blank_stretches
+from seqloom.nn.augmentation import blank_stretches, change_tempo
 from seqloom.nn.cells import CellState
 from seqloom.nn.convolution import Frames, SpectrumConvolutions, TimeConvolutions, blanked, halved, pairs
 from seqloom.nn.memory import Memory, real_positions, states_after
@@ -83,11 +83,11 @@ class FrameEncoder(nn.Module):
         """`before`: the memory of the frames before these, for frames that come one by one."""
         dtype = next(self.parameters()).dtype
         values: Float[Tensor, "B S F"] = source.main.to(dtype)
-        if self.training and self.augmentation is not None:
-            values = blank_stretches(values, source.lengths, self.augmentation)
         frames = Frames(values, source.lengths)
+        if self.training and self.augmentation is not None:
+            frames = self._changed(frames, self.augmentation)
         if self.convolutions is not None:
-            frames = self.convolutions(Frames(blanked(values, source.lengths), source.lengths))
+            frames = self.convolutions(frames._replace(values=blanked(*frames)))
         frames = frames._replace(values=functional.dropout(frames.values, self.embedding_dropout, self.training))
         if isinstance(self.recurrent, Pyramid):
             found, mask = self.recurrent(frames)
@@ -95,3 +95,10 @@ class FrameEncoder(nn.Module):
             mask = real_positions(frames.lengths, frames.values.shape[1])
             found = self.recurrent(frames.values, mask, states_after(before))
         return Memory(functional.dropout(found.outputs, self.dropout, self.training), mask, found.hidden, found.cell)
+
+    @staticmethod
+    def _changed(frames: Frames, options: SpecAugmentConfig) -> Frames:
+        """Another tempo, and blanked stretches."""
+        if options.tempo:
+            frames = Frames(*change_tempo(*frames, options.tempo))
+        return frames._replace(values=blank_stretches(*frames, options))

@@ -87,7 +87,7 @@ class Source(SourceBase):
         """Subsampling and recurrent layers over frames."""
         from seqloom.nn.frame_encoders import FrameEncoder
 
-        return FrameEncoder(self.size, config.encoder, self.config.subsampling)
+        return FrameEncoder(self.size, config.encoder, self.config.subsampling, augmentation=self.config.augmentation)
 
     # --- storage ---
 
