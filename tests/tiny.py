@@ -53,7 +53,7 @@ TRAINING = [
 TRIALS = [
     record("a b c", "c b a", "PST;SG"),
     record("x", "x", ""),
-    record("b c x e d y x", "x y d", "PRS"),
+    record("b cafe x e d y x", "x y d", "PRS"),
     record("f a", "a f", "PST;PL;3;NEW"),
     record("e y f b a", "a b y e y f", "SG"),
     record("c d", "d c d c d c d", "PL"),
@@ -73,7 +73,7 @@ def settings(*, cell: str = "lstm", decoder_cell: str = "", score: str = "genera
              context: str = "attention", combination: str = "tanh", query: str = "current", feeding: bool = True,
              bridge: str = "affine", layers: int = 1, bidirectional: bool = False, copying: bool = False,
              coverage: bool = False, features: str = "none", residual: bool = False, tie: str = "none",
-             smoothing: float = 0.0, **sections: Mapping[str, Any]) -> dict[str, Any]:
+             smoothing: float = 0.0, characters: bool = False, **sections: Mapping[str, Any]) -> dict[str, Any]:
     """Nested values of a tiny configuration; `sections` are further values, such as decoding={...}."""
     equal = score in ("dot", "scaled_dot") or bridge == "copy"
     memory = SIZE if equal else 8
@@ -94,6 +94,8 @@ def settings(*, cell: str = "lstm", decoder_cell: str = "", score: str = "genera
     }
     if features != "none":
         values["source"]["features"] = {"column": 3, "mode": features}
+    if characters:
+        values["source"]["characters"] = {"embedding_size": 3, "hidden_size": 2, "max_length": 3}
     for name, given in sections.items():
         values[name] = {**values.get(name, {}), **given}
     return values

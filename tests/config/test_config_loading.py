@@ -17,7 +17,7 @@ from seqloom.config import (
     save_config,
     update_config,
 )
-from seqloom.config.sections import CorpusConfig, DecodingConfig
+from seqloom.config.sections import CharactersConfig, CorpusConfig, DecodingConfig
 from seqloom.errors import ConfigError
 
 
@@ -71,6 +71,19 @@ def test_null_empties_a_section_and_a_key() -> None:
 
 def test_a_section_without_keys_changes_nothing(tmp_path: Path) -> None:
     assert load_config(write(tmp_path, "training:\ndata: {}\n"))[0] == Config()
+
+
+def test_an_empty_mapping_gives_a_section_that_may_be_missing() -> None:
+    """With its defaults, or with what an earlier layer says."""
+    for given in ({"overrides": ["source.characters={}"]}, {"values": {"source": {"characters": {}}}}):
+        config, _ = load_config(**given)  # type: ignore[arg-type]
+        assert config.source.characters == CharactersConfig()
+    again, _ = load_config(values={"source": {"characters": {"max_length": 9}}}, overrides=["source.characters={}"])
+    assert again.source.characters == CharactersConfig(max_length=9)
+    both, _ = load_config(overrides=["source.characters={}", "source.characters.max_length=9"])
+    assert both.source.characters == CharactersConfig(max_length=9)
+    with pytest.raises(ConfigError, match=r"source.features.column is missing, expected a column"):
+        load_config(overrides=["source.features={}"])
 
 
 def test_the_strongest_preset_is_used(tmp_path: Path) -> None:

@@ -34,6 +34,7 @@ FACTORS: dict[str, list[Any]] = {
     "coverage": [False, True],
     "features": ["none", "symbols", "encoder"],
     "tie": ["none", "output", "all"],
+    "characters": [False, True],
 }
 
 

@@ -41,6 +41,7 @@ FACTORS: dict[str, list[Any]] = {
     "coverage": [False, True],
     "features": ["none", "symbols", "encoder"],
     "tie": ["none", "output", "all"],
+    "characters": [False, True],
 }
 # What a configuration refuses, whatever the other options are.
 REFUSED = {

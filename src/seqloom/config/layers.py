@@ -100,6 +100,8 @@ class Layer:
         if isinstance(value, Mapping):
             for name, item in value.items():
                 self._key(path, str(name), item, join(written, str(name)), places)
+            if not value and sections()[path].optional:  # there, with all of its defaults
+                self._put(path, Given({}, written, places(written)))
         elif value is None and sections()[path].optional:
             self._put(path, Given(None, written, places(written)))
         elif value is not None and path in SHORTHANDS and not isinstance(value, list):

@@ -204,7 +204,10 @@ def merged(layers: Sequence[Layer]) -> tuple[dict[str, Any], dict[str, str]]:
                 if not isinstance(section.get(name), dict):
                     section[name] = {}
                 section = section[name]
-            section[last] = given.value
+            if given.value != {}:
+                section[last] = given.value
+            elif not isinstance(section.get(last), dict):  # a section that is there: what it has stays
+                section[last] = {}
             places[path] = given.where
         places.update(layer.places)
     return tree, places

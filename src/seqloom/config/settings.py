@@ -68,8 +68,19 @@ def not_built(config: Config) -> Problems:
     if isinstance(config.head, LanguageHeadConfig):
         yield Problem("head.kind is language, which this version cannot train yet",
                       "set head.kind to sequence, label or tags")
-    if isinstance(config.source, TextSourceConfig) and config.source.characters is not None:
-        yield Problem("source.characters is given, which this version cannot read yet", "leave source.characters out")
+
+
+def characters(config: Config) -> Problems:
+    """Only symbols that are made of characters have any."""
+    if not isinstance(config.source, TextSourceConfig) or config.source.characters is None:
+        return
+    head = config.head
+    shared = isinstance(head, SequenceHeadConfig) and head.share_vocabulary
+    kind = head.tokenizer.kind if shared else config.source.tokenizer.kind  # type: ignore[union-attr]
+    if kind in ("character", "jamo", "bytes"):
+        yield Problem(f"source.characters is given, but {'head' if shared else 'source'}.tokenizer.kind is {kind}: its "
+                      "symbols are no longer than a character",
+                      "leave source.characters out, or choose word, bpe or unigram")
 
 
 def nothing_to_copy(config: Config) -> Problems:
@@ -106,4 +117,4 @@ def language_ties(config: Config) -> Problems:
 
 
 SETTING_CHECKS: tuple[Callable[[Config], Problems], ...] = (
-    setting, metric, tags, history, not_built, nothing_to_copy, language_ties)
+    setting, metric, tags, history, not_built, characters, nothing_to_copy, language_ties)

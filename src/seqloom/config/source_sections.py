@@ -12,6 +12,7 @@ from pydantic import Discriminator, Field, Tag
 
 from seqloom.config.base import (
     Column,
+    Dropout,
     Positive,
     PretrainedConfig,
     Section,
@@ -39,6 +40,9 @@ class CharactersConfig(Section):
     embedding_size: Positive = text(32, "Size of a character's embedding.")
     hidden_size: Positive = text(32, "State size of each direction of the encoder that reads a word's characters.")
     max_length: Positive = text(30, "Characters of a word that are read: its first half and its last, when longer.")
+    min_frequency: Positive = text(2, "Characters seen less often in training are unknown.")
+    word_dropout: Dropout = text(0.0, "Share of words that training shows as unknown, so that their characters have to "
+                                      "tell (Lample et al. 2016, §4.1, do so with half of those seen once).")
 
 
 class TextSourceConfig(SourceSection):
@@ -51,8 +55,8 @@ class TextSourceConfig(SourceSection):
     reverse: bool = text(False, "Read the source backwards (Sutskever et al. 2014, §3.3).")
     features: FeaturesConfig | None = text(None, "Features beside the source, as in inflection.")
     characters: CharactersConfig | None = text(
-        None, "Read the characters of each symbol too, put beside its embedding (Lample et al. 2016, "
-              "§4.1). Not built yet: it is refused.")
+        None, "Read the characters of each symbol too, in the case they are written in, and put what they say beside "
+              "its embedding (Lample et al. 2016, §4.1).")
 
     @property
     def roles(self) -> tuple[str, ...]:

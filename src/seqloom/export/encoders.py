@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from seqloom.config.checks import features_of
-from seqloom.config.sections import Config
+from seqloom.config.sections import Config, TextSourceConfig
 from seqloom.export.cells import EXPORTED_CELLS
+from seqloom.export.characters import beside
 from seqloom.export.graph import Graph
 from seqloom.export.products import embedding, linear
 from seqloom.export.recurrent import Before, stack
@@ -49,6 +50,8 @@ def text_encoder(graph: Graph, config: Config, weights: Weights, before: Before 
     copying = config.head.kind == "sequence" and config.decoder.copy_source
     copy = graph.input("copy", "int64", ["B", "S"]) if copying else ""
     embedded = embedding(graph, graph.op("Transpose", ids, perm=[1, 0]), weights.take("encoder.embedding.weight"))
+    if isinstance(config.source, TextSourceConfig) and config.source.characters is not None:
+        embedded = beside(graph, embedded, config.source.characters, weights)
     mask = real_positions(graph, lengths, graph.sizes(ids, 1, 2))
     turned = graph.op("Unsqueeze", graph.op("Transpose", mask, perm=[1, 0]), graph.ids(2))
     found = stack(graph, embedded, graph.op("Cast", lengths, to=6), turned, config.encoder, weights,

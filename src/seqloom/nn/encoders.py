@@ -8,9 +8,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from seqloom.config.sections import EncoderConfig
+from seqloom.nn.characters import CharacterEncoder
 from seqloom.nn.memory import Memory, real_positions, states_after
 from seqloom.nn.recurrent import RecurrentStack
-from seqloom.types import PADDING, Padded
+from seqloom.types import PADDING, SPECIAL_NAMES, UNKNOWN, Padded
 
 
 class FeatureEncoder(nn.Module):
@@ -43,15 +44,20 @@ class FeatureEncoder(nn.Module):
 
 
 class TextEncoder(nn.Module):
-    """Embedding and recurrent stack over ids [B S]."""
+    """Embedding and recurrent stack over ids [B S]; with characters [B S W], what they say of a symbol stands beside
+    its embedding.
+    """
 
     def __init__(self, symbols: int, embedding_size: int, config: EncoderConfig, *, features: bool = False,
-                 plain: bool = False) -> None:
+                 characters: CharacterEncoder | None = None, word_dropout: float = 0.0, plain: bool = False) -> None:
         super().__init__()
         self.embedding = nn.Embedding(symbols, embedding_size, padding_idx=PADDING)
+        self.characters = characters
+        self.word_dropout = word_dropout
         self.recurrent = RecurrentStack(
-            config.cell, embedding_size, config.hidden_size, layers=config.layers, bidirectional=config.bidirectional,
-            dropout=config.dropout, residual=config.residual, plain=plain)
+            config.cell, embedding_size + (0 if characters is None else characters.output_size), config.hidden_size,
+            layers=config.layers, bidirectional=config.bidirectional, dropout=config.dropout, residual=config.residual,
+            plain=plain)
         self.memory_size = self.recurrent.output_size
         self.features = FeatureEncoder(symbols, embedding_size, self.memory_size) if features else None
         self.embedding_dropout = config.embedding_dropout
@@ -61,9 +67,18 @@ class TextEncoder(nn.Module):
         """`before`: the memory of the symbols in front of these, for symbols that come one by one."""
         ids = source.main
         mask = real_positions(source.lengths, ids.shape[1])
-        embedded: Float[Tensor, "B S E"] = functional.dropout(
-            self.embedding(ids), self.embedding_dropout, self.training)
+        embedded = functional.dropout(self._embedded(source), self.embedding_dropout, self.training)
         outputs, hidden, cell = self.recurrent(embedded, mask, states_after(before))
         values = functional.dropout(outputs, self.dropout, self.training)
         memory = Memory(values, mask, hidden, cell, source.fields.get("copy"))
         return memory if self.features is None else self.features(memory, source)
+
+    def _embedded(self, source: Padded) -> Float[Tensor, "B S E"]:
+        ids = source.main
+        if self.training and self.word_dropout:
+            dropped = torch.rand(ids.shape, device=ids.device) < self.word_dropout
+            ids = torch.where(dropped & (ids >= len(SPECIAL_NAMES)), UNKNOWN, ids)
+        embedded: Tensor = self.embedding(ids)
+        if self.characters is None:
+            return embedded
+        return torch.cat([embedded, self.characters(source.fields["characters"])], 2)

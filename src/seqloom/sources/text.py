@@ -1,4 +1,4 @@
-"""kind: text — text in, as symbols, with or without features beside it."""
+"""kind: text — text in, as symbols, with or without features beside it and characters inside."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from seqloom.config.sections import Config, PretrainedConfig, TextSourceConfig
+from seqloom.data.characters import CharacterCounter, Characters
 from seqloom.data.embeddings import load_vectors
 from seqloom.data.storage import read_json, write_json
 from seqloom.data.tokenizers import Tokenizer, fit_tokenizer, load_tokenizer
@@ -28,9 +29,10 @@ class Source(SourceBase):
     kind = "text"
     has_symbols = True
 
-    def __init__(self, config: TextSourceConfig, tokenizer: Tokenizer) -> None:
+    def __init__(self, config: TextSourceConfig, tokenizer: Tokenizer, characters: Characters | None = None) -> None:
         self.config = config
         self.tokenizer = tokenizer
+        self.characters = characters
 
     # --- reading ---
 
@@ -38,32 +40,41 @@ class Source(SourceBase):
     def fit(cls, config: TextSourceConfig, records: Iterable[Record], shared: Tokenizer | None = None) -> Source:
         """Learn the symbols from training records; `shared` is a tokenizer of both sides that serves instead."""
         names: dict[str, None] = {}
+        counter = None if config.characters is None else CharacterCounter(
+            config.characters, config.tokenizer if shared is None else shared.config)
 
         def texts() -> Iterable[str]:
             for record in records:
                 names.update(dict.fromkeys(split_features(record, config)))
-                yield record.text("source")
+                text = record.text("source")
+                if counter is not None:
+                    counter.add(text)
+                yield text
 
         if shared is None:
             tokenizer = fit_tokenizer(config.tokenizer, texts())
         else:
             # One of its own with the same ids: features are symbols of the source, and nothing to be answered.
             tokenizer = type(shared)(shared.config, shared.learned)
-            if config.features is not None:
+            if config.features is not None or counter is not None:
                 for _ in texts():
                     pass
         tokenizer.add_features(names)
-        return cls(config, tokenizer)
+        return cls(config, tokenizer, None if counter is None else counter.characters())
 
     def read(self, record: Record) -> Item:
-        """Ids [S] with </s> last, and the tokens. Raises DataError for a record without any symbol."""
+        """Ids [S] with </s> last, and the tokens; with characters their ids [S W], none for </s> and features.
+
+        Raises DataError for a record without any symbol.
+        """
         text = record.text("source")
         tokens = self.tokenizer.tokens(text)
         if not tokens:
             raise DataError("the source is empty", where=record.where, fix="give some text, or remove the line")
         ids = self.tokenizer.ids(tokens)
+        inside = None if self.characters is None else self.characters.read(self.tokenizer, text, tokens)
         if self.config.reverse:
-            ids, tokens = ids[::-1], tokens[::-1]
+            ids, tokens, inside = ids[::-1], tokens[::-1], None if inside is None else inside[::-1]
         names = split_features(record, self.config)
         feature_ids = [self.tokenizer.feature_id(name) for name in names]
         fields: dict[str, Any] = {}
@@ -74,6 +85,8 @@ class Source(SourceBase):
             ids, leading = feature_ids + ids, len(names)
             tokens = [self.tokenizer.feature_token(name) for name in names] + tokens
         fields["main"] = np.asarray([*ids, END], np.int64)
+        if inside is not None:
+            fields["characters"] = np.pad(inside, ((leading, 1), (0, 0)))
         return Item(fields, [*tokens, SPECIAL_NAMES[END]], leading)
 
     def memory_tokens(self, item: Item, record: Record) -> list[str]:
@@ -108,10 +121,11 @@ class Source(SourceBase):
 
     @property
     def symbols(self) -> list[str]:
-        return self.tokenizer.symbols
+        return self.tokenizer.symbols + ([] if self.characters is None else self.characters.table.symbols)
 
     def describe(self) -> str:
-        return f"{self.size:,} symbols ({self.config.tokenizer.kind})"
+        inside = "" if self.characters is None else f", of {self.characters.table.size:,} characters"
+        return f"{self.size:,} symbols ({self.config.tokenizer.kind}){inside}"
 
     def made_up(self, draw: np.random.Generator) -> dict[str, str]:
         """Up to nineteen symbols in a row, without features."""
@@ -123,10 +137,15 @@ class Source(SourceBase):
 
     def build(self, config: Config) -> TextEncoder:
         """The encoder, with pretrained vectors in its embeddings where the configuration asks for them."""
+        from seqloom.nn.characters import CharacterEncoder
         from seqloom.nn.encoders import TextEncoder
 
         features = self.config.features is not None and self.config.features.mode == "encoder"
-        return TextEncoder(self.tokenizer.size, self.config.embedding_size, config.encoder, features=features)
+        options, inside = self.config.characters, None
+        if options is not None and self.characters is not None:
+            inside = CharacterEncoder(self.characters.table.size, options.embedding_size, options.hidden_size)
+        return TextEncoder(self.tokenizer.size, self.config.embedding_size, config.encoder, features=features,
+                           characters=inside, word_dropout=0.0 if options is None else options.word_dropout)
 
     def insert_pretrained(self, encoder: TextEncoder, *, fresh: bool) -> list[str]:
         """Vectors into the embeddings. Raises DataError where their size is not the embedding's."""
@@ -135,15 +154,18 @@ class Source(SourceBase):
     # --- storage ---
 
     def save(self, folder: Path) -> None:
-        """Write source.json and its tokenizer."""
+        """Write source.json, its tokenizer, and the table of its characters."""
         self.tokenizer.save(folder, STEM)
+        if self.characters is not None:
+            self.characters.save(folder, STEM)
         write_json(folder / "source.json", {"kind": self.kind, "roles": list(self.roles), "size": self.tokenizer.size})
 
     @classmethod
     def load(cls, folder: Path, config: TextSourceConfig) -> Source:
         """Read what `save` wrote. Raises RunFolderError."""
         read_json(folder / "source.json", "kind", "roles")
-        return cls(config, load_tokenizer(folder, STEM))
+        characters = None if config.characters is None else Characters.load(folder, STEM, config.characters)
+        return cls(config, load_tokenizer(folder, STEM), characters)
 
 
 def split_features(record: Record, config: TextSourceConfig) -> list[str]:
