@@ -1,4 +1,4 @@
-"""Random changes of inputs, in training only: another tempo, blanked stretches of spectra, shifted and re-lit pictures."""
+"""Random changes of inputs, in training only: another tempo, blanked stretches, shifted and re-lit pictures."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def change_tempo(values: Float[Tensor, "B S F"], lengths: Int[Tensor, " B"],
     The new frames lie evenly between the first and the last one, interpolated linearly; behind them are zeros. The
     second result are the new lengths, 1 at least.
     """
-    B, S, F = values.shape
+    B, F = values.shape[0], values.shape[2]
     factors = 1 + most * (2 * torch.rand(B, device=values.device) - 1)
     changed = (lengths * factors).round().long().clamp(min=1)
     S2 = int(changed.max())
