@@ -91,8 +91,10 @@ class Browser:
             self.problems.append(given["entry"]["text"])
         elif method == "Runtime.consoleAPICalled" and given["type"] in ("error", "warning"):
             self.problems.append(str(given["args"]))
-        elif method == "Network.requestWillBeSent" and not given["request"]["url"].startswith(("file:", "about:")):
-            self.problems.append(f"asks the network for {given['request']['url'][:80]}")
+        elif method == "Network.requestWillBeSent":
+            address = given["request"]["url"]
+            if not address.startswith(("file:", "about:", "data:")):
+                self.problems.append(f"asks the network for {address[:80]}")
 
     def open(self, path: Path, fragment: str = "") -> None:
         """Load a file and wait until it stands."""

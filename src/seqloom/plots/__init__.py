@@ -16,11 +16,11 @@ from seqloom.plots.confusion import confusion_html, confusion_json, confusion_sv
 from seqloom.plots.confusion_figure import confusion_png
 from seqloom.plots.curve_figure import curves_png
 from seqloom.plots.curves import curves_html, curves_svg
-from seqloom.plots.figure import write_png
 from seqloom.plots.heatmap import write_svg
 from seqloom.plots.output import write_whole
 from seqloom.plots.page import write_html
 from seqloom.plots.records import from_record, read_attention, to_record, write_json, write_npz
+from seqloom.plots.seen_figure import any_png
 from seqloom.plots.series import Panel, panels_of, series_of
 from seqloom.plots.terminal import show_attention
 from seqloom.plots.view import View, view_of
@@ -88,6 +88,6 @@ def writer_for(path: Path, table: Mapping[str, Writer]) -> Writer:
     return table[suffix]
 
 
-WRITERS = {".svg": write_svg, ".html": write_html, ".png": write_png, ".json": write_json, ".npz": write_npz}
+WRITERS = {".svg": write_svg, ".html": write_html, ".png": any_png, ".json": write_json, ".npz": write_npz}
 CONFUSION_WRITERS = {".svg": confusion_svg, ".html": confusion_html, ".png": confusion_png, ".json": confusion_json}
 CURVE_WRITERS = {".svg": curves_svg, ".html": curves_html, ".png": curves_png}

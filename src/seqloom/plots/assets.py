@@ -199,11 +199,14 @@ def digest(content: str) -> str:
     return "'sha256-" + base64.b64encode(hashlib.sha256(content.encode("utf-8")).digest()).decode("ascii") + "'"
 
 
-def document(title: str, body: str, *, style: str, code: str = "") -> bytes:
-    """A whole HTML page around `body` (already escaped) in UTF-8; its policy allows this style and script, no more."""
+def document(title: str, body: str, *, style: str, code: str = "", pictures: bool = False) -> bytes:
+    """A whole HTML page around `body` (already escaped) in UTF-8; its policy allows this style and script, no more.
+
+    pictures: and pictures that stand in the page itself.
+    """
     allowed = digest(code) if code else "'none'"
     policy = (f"default-src 'none'; style-src {digest(style)}; script-src {allowed}; base-uri 'none'; "
-              "form-action 'none'")
+              "form-action 'none'" + ("; img-src data:" if pictures else ""))
     ending = f"<script>{code}</script>\n" if code else ""
     return (f'<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
             f'<meta http-equiv="Content-Security-Policy" content="{escaped(policy)}">\n'

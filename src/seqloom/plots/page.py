@@ -11,6 +11,8 @@ from collections.abc import Iterable
 
 from seqloom.plots.assets import LEVELS, document, script, style_sheet
 from seqloom.plots.labels import direction, ems, escaped, is_wide, visible
+from seqloom.plots.seen_page import seen_parts
+from seqloom.plots.seen_page import style as seen_style
 from seqloom.plots.view import View
 
 NUMBERED_COLUMNS = 20  # up to so many source tokens, each cell of the table shows its number
@@ -168,6 +170,8 @@ def write_html(view: View) -> tuple[bytes, list[str]]:
     Raises UsageError when there are too many weights for a browser.
     """
     parts = [heading(view)]
+    if view.seen is not None:
+        parts.append(seen_parts(view, view.seen))
     if view.steps or view.columns:
         parts.append(chips(view))
     if view.weights is not None and view.weights.size and view.prediction.stopped != "error":
@@ -181,4 +185,5 @@ def write_html(view: View) -> tuple[bytes, list[str]]:
     caption = visible(view.caption, spaces=False).replace("\n", " ")
     title = caption if len(caption) <= TITLE_LIMIT else caption[:TITLE_LIMIT - 1] + "…"
     body = "<main>\n" + "\n".join(parts) + "\n</main>"
-    return document(title, body, style=style_sheet(), code=script()), []
+    style = style_sheet(seen_style(view.seen)) if view.seen is not None else style_sheet()
+    return document(title, body, style=style, code=script(), pictures=view.seen is not None), []

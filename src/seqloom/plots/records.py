@@ -84,9 +84,12 @@ def from_record(record: dict[str, Any]) -> Prediction:
 
 
 def document_of(view: View) -> dict[str, Any]:
-    """The whole file: what was asked, and the answer. `note` says why something is missing, "" when nothing is."""
+    """The whole file: what was asked, and the answer. `note` says why something is missing, "" when nothing is.
+
+    `seen`, where the input is no text: what the positions of the attention are.
+    """
     return {"format_version": FORMAT_VERSION, "input": view.input_text, **to_record(view.prediction),
-            "note": view.note}
+            "note": view.note, **({} if view.seen is None else {"seen": view.seen.described()})}
 
 
 def write_json(view: View) -> tuple[bytes, list[str]]:

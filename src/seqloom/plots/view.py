@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from seqloom.errors import UsageError
+from seqloom.insight.seen import Seen, seen_of
 from seqloom.plots.colours import top_of
 from seqloom.types import END, SPECIAL_NAMES, Floats, Prediction
 
@@ -23,7 +24,8 @@ class View:
     """One prediction, ready to draw. T steps (the end symbol is the last where `ended`), S source positions.
 
     steps [T] and columns [S] are labels; probabilities [T] may be empty; weights [T S] is None without attention, and
-    `top` is the upper end of its colour scale; `note` says what is missing and why, "" when nothing is.
+    `top` is the upper end of its colour scale; `note` says what is missing and why, "" when nothing is; `seen` is the
+    input where it is no text: a picture, a sound, frames.
     """
 
     prediction: Prediction
@@ -35,6 +37,7 @@ class View:
     weights: Floats | None
     top: float
     note: str
+    seen: Seen | None = None
 
     @property
     def caption(self) -> str:
@@ -75,7 +78,8 @@ def view_of(prediction: Prediction, input_text: str | None = None) -> View:
     else:
         note = f"{NO_ATTENTION}: {NO_ATTENTION_FIX}" if weights is None else ""
     top = top_of(float(weights.max())) if weights is not None and weights.size else 1.0
-    return View(prediction, input_text, steps, ended, probabilities, columns, weights, top, note)
+    return View(prediction, input_text, steps, ended, probabilities, columns, weights, top, note,
+                seen_of(prediction.replay))
 
 
 def checked_columns(weights: Floats, height: int, columns: list[str]) -> list[str]:
