@@ -78,6 +78,22 @@ def test_options_of_the_search_change_answers(cli: Command, other: Path, words: 
     assert len(after.lines) == 12
 
 
+def test_a_shortlist_is_used_where_it_is_asked_for(cli: Command, other: Path, words: Path, data: Path,
+                                                   tmp_path: Path) -> None:
+    run = Path(shutil.copytree(other, tmp_path / "run"))
+    done = cli("predict", run, words, "--shortlist")
+    assert done.code == 2
+    assert "the run has no vocabulary shortlist" in done.err
+    write(tmp_path / "few.tsv", *(f"{word}\tABA" for word in words.read_text().split()))
+    assert cli("export", run, "--shortlist", tmp_path / "few.tsv").code == 0
+    done = cli("predict", run, words, "--shortlist")
+    assert set(done.out) <= set("AB\n")
+    assert done.out == cli("predict", run, words, "--set", "shortlist=true").out != cli("predict", run, words).out
+    pairs = write(tmp_path / "pairs.tsv", *map("\t".join, zip(words.read_text().split(), done.out.split("\n"),
+                                                             strict=False)))
+    assert json.loads(cli("evaluate", run, pairs, "--json", "--shortlist").out)["exact_match"] == 1
+
+
 def test_a_flag_wins_over_set(cli: Command, other: Path, words: Path) -> None:
     by_flag = cli("predict", other, words, "-f", "tsv", "-b", "1")
     assert cli("predict", other, words, "-f", "tsv", "-b", "1", "--set", "beam_size=4").out == by_flag.out

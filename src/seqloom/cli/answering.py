@@ -17,6 +17,7 @@ from seqloom.cli.options import (
     Resume,
     RunFolder,
     SetDecoding,
+    Shortlist,
     Threads,
 )
 
@@ -35,6 +36,7 @@ def predict(
     n_best: Annotated[str | None, typer.Option("--n-best", "-n", metavar="N", help=(
         "Answers for each input, at most the beam size; needs tsv or jsonl."))] = None,
     beam_size: BeamSize = None,
+    shortlist: Shortlist = False,
     set_options: SetDecoding = None,
     stream: Annotated[bool, typer.Option("--stream", help=(
         "One step a line, an empty line behind the last; each answer comes at once."))] = False,
@@ -60,9 +62,9 @@ def predict(
 
     return run_prediction(Request(
         runs=[run, *(ensemble or [])], file=file, output=output, format=format_name, input_format=input_format,
-        changes={"beam_size": beam_size, "n_best": n_best}, set_options=set_options or [], prefix=prefix,
-        attention=attention, alternatives=alternatives, engine=engine, device=device, threads=threads,
-        resume=resume, quiet=quiet, stream=stream))
+        changes={"beam_size": beam_size, "n_best": n_best, "shortlist": "true" if shortlist else None},
+        set_options=set_options or [], prefix=prefix, attention=attention, alternatives=alternatives,
+        engine=engine, device=device, threads=threads, resume=resume, quiet=quiet, stream=stream))
 
 
 def score(

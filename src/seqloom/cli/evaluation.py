@@ -34,6 +34,7 @@ class Request:
     output: str | None
     confusion: str | None
     beam_size: str | None
+    shortlist: bool
     set_options: list[str]
     engine: str
     device: str
@@ -110,7 +111,8 @@ def _evaluate(predictor: Predictor, request: Request) -> Evaluation:
     from seqloom.evaluation import evaluate_files
     from seqloom.progress import reporter_for
 
-    options = predictor.options(decoding_options(request.set_options, beam_size=request.beam_size))
+    options = predictor.options(decoding_options(request.set_options, beam_size=request.beam_size,
+                                                 shortlist="true" if request.shortlist else None))
     return evaluate_files(predictor, corpora_of(request.files, request.pairs), metrics=_names(request.metrics),
                           tokenize=request.tokenize, options=options, reporter=reporter_for(quiet=request.quiet))
 

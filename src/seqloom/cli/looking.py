@@ -15,6 +15,7 @@ from seqloom.cli.options import (
     Quiet,
     RunFolder,
     SetDecoding,
+    Shortlist,
     Source,
     Target,
     Threads,
@@ -45,6 +46,7 @@ def evaluate(
     confusion: Annotated[str | None, typer.Option("--confusion", metavar="FILE", help=(
         "Labels and tags: draw what was taken for what; .svg, .html, .png, or .json for the figures."))] = None,
     beam_size: BeamSize = None,
+    shortlist: Shortlist = False,
     set_options: SetDecoding = None,
     ensemble: Ensemble = None,
     engine: Engine = "auto",
@@ -61,8 +63,8 @@ def evaluate(
     run_evaluation(Request(
         runs=[run, *(ensemble or [])], files=files or [], pairs=pairs(source, target), json_output=json_output,
         metrics=metrics, tokenize=tokenize, compare=compare, metric=metric, output=output, confusion=confusion,
-        beam_size=beam_size, set_options=set_options or [], engine=engine, device=device, threads=threads,
-        quiet=quiet))
+        beam_size=beam_size, shortlist=shortlist, set_options=set_options or [], engine=engine, device=device,
+        threads=threads, quiet=quiet))
 
 
 def info(run: RunFolder) -> None:

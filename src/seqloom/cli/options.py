@@ -52,6 +52,8 @@ Engine = Annotated[str, typer.Option("--engine", metavar="NAME", help=(
 Device = Annotated[str, typer.Option("--device", metavar="NAME", help="auto, cpu, cuda, cuda:1, mps.")]
 Threads = Annotated[str | None, typer.Option("--threads", metavar="N", help="CPU threads; all cores when not given.")]
 BeamSize = Annotated[str | None, typer.Option("--beam-size", "-b", metavar="N", help="Hypotheses kept; 1 is greedy.")]
+Shortlist = Annotated[bool, typer.Option("--shortlist", help=(
+    "Choose among each input's likely symbols only: faster, see seqloom export --shortlist."))]
 Ensemble = Annotated[list[str] | None, typer.Option("--with", metavar="RUN", help=(
     "A further run, to answer together with the first; may be repeated."))]
 
