@@ -80,7 +80,7 @@ def characters(config: Config) -> Problems:
     if kind in ("character", "jamo", "bytes"):
         yield Problem(f"source.characters is given, but {'head' if shared else 'source'}.tokenizer.kind is {kind}: its "
                       "symbols are no longer than a character",
-                      "leave source.characters out, or choose word, bpe or unigram")
+                      "set source.characters to null, or choose word, bpe or unigram")
 
 
 def nothing_to_copy(config: Config) -> Problems:

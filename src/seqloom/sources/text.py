@@ -124,8 +124,8 @@ class Source(SourceBase):
         return self.tokenizer.symbols + ([] if self.characters is None else self.characters.table.symbols)
 
     def describe(self) -> str:
-        inside = "" if self.characters is None else f", of {self.characters.table.size:,} characters"
-        return f"{self.size:,} symbols ({self.config.tokenizer.kind}){inside}"
+        inside = "" if self.characters is None else f", of {len(self.characters.table.symbols):,} characters"
+        return f"{self.size:,} symbols ({self.tokenizer.config.kind}){inside}"
 
     def made_up(self, draw: np.random.Generator) -> dict[str, str]:
         """Up to nineteen symbols in a row, without features."""
