@@ -119,7 +119,8 @@ def test_inputs_that_cannot_be_read_count_as_wrong(path: Path) -> None:
     found = evaluate_files(Written({"x": "a"}), corpus(path, "x\ta", "odd\ta", "odder\ta"))
     assert found.scores["exact_match"] == pytest.approx(1 / 3)
     assert found.scores["perplexity"] == pytest.approx(2)  # of the one that could be scored
-    assert found.notes == [f"2 inputs could not be read and count as wrong; {path}:2: the source is odd"]
+    assert found.notes == ["2 inputs could not be read: a wrong answer each", f"{path}:2: the source is odd",
+                           f"{path}:3: the source is odd"]
 
 
 def test_no_input_can_be_read(path: Path) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 
 from seqloom.config.sections import Column, CorpusConfig, DecodingConfig
 from seqloom.data.files import read_records
-from seqloom.errors import DataError
+from seqloom.errors import DataError, counted
 from seqloom.metrics import bits_per_character, degeneration_rates, evaluate_outputs, paired_bootstrap, perplexity
 from seqloom.metrics.confusion import Confusion
 from seqloom.metrics.significance import Comparison
@@ -78,7 +78,8 @@ def evaluate_files(predictor: Predictor, corpora: Sequence[CorpusConfig], *, met
             [predictor.head.tokens_of(texts[0]) for texts in references]))
     unread = [prediction for prediction in predictions if prediction.stopped == "error"]
     if unread:
-        notes.append(f"{len(unread)} inputs could not be read and count as wrong; {unread[0].where}: {unread[0].error}")
+        notes.append(f"{counted(len(unread), 'input')} could not be read: a wrong answer each")
+        notes += [f"{prediction.where}: {prediction.error}" for prediction in unread[:SHOWN]]
     cut = sum(prediction.stopped == "max_length" for prediction in predictions)
     if cut:
         notes.append(f"{cut} outputs reached the maximum length without an end")
@@ -176,9 +177,9 @@ def compared(head: Any, outputs: Sequence[str], references: Sequence[Sequence[st
 def _default_metrics(head: Any, outputs: Sequence[str], notes: list[str]) -> list[str]:
     long = sum(len(output.split()) > TER_WORDS for output in outputs)
     if long <= TER_OUTPUTS or "ter" not in head.metrics:
-        return list(head.metrics)
+        return list(head.usual_metrics)
     notes.append(f"ter is left out: {long} outputs have more than {TER_WORDS} words; ask for it with --metrics")
-    return [name for name in head.metrics if name != "ter"]
+    return [name for name in head.usual_metrics if name != "ter"]
 
 
 def _likelihood(predictor: Predictor, records: Sequence[Record], reporter: Reporter) -> dict[str, float]:

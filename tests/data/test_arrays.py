@@ -116,7 +116,7 @@ def test_numbers_that_are_not_finite_are_located(tmp_path: Path, bad: float) -> 
     values = FRAMES.copy()
     values[2, 1] = values[3, 0] = bad
     np.save(tmp_path / "a.npy", values)
-    refused(tmp_path, "a.npy", "2 numbers that are not finite, the first is .* in frame 2, dimension 1")
+    refused(tmp_path, "a.npy", "2 numbers not finite, the first is .* in frame 2, dimension 1")
 
 
 def test_a_number_too_large_for_float32_is_not_finite(tmp_path: Path) -> None:

@@ -238,6 +238,7 @@ def test_a_summary_says_what_its_report_says() -> None:
             assert {winner, loser, place} <= set(report.split())
             assert int(high) > int(low)
             assert any(told in report for told in (
-                f"{winner} won by {high} to {low} .", f"{loser} lost by {low} to {high} .",
-                f"{high} to {low} for {winner} .", f"{loser} could not prevent a {high} to {low} defeat ."))
+                f"{winner} won by {high} to {low} against {loser} .", f"{loser} lost to {winner} by {low} to {high} .",
+                f"{winner} were {high} to {low} ahead of {loser} .", f"{loser} could not prevent that {winner} won by "
+                f"{high} to {low} ."))
     assert not set(reports.TRAINING) & set(reports.HELD)

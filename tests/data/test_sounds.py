@@ -161,7 +161,7 @@ def test_longer_than_allowed_is_not_decoded(tmp_path: Path, monkeypatch: pytest.
         raise AssertionError("decoded")
 
     monkeypatch.setattr(soundfile.SoundFile, "read", decode)
-    refused(tmp_path / "a.flac", r"2.0 s long \(1 channels\), at most 1 s", max_seconds=1)
+    refused(tmp_path / "a.flac", r"2.0 s long \(1 channel\), at most 1 s", max_seconds=1)
     monkeypatch.setattr(seqloom.data.sounds, "MOST_SAMPLES", 100)
     refused(tmp_path / "a.flac", "2.0 s long")
 

@@ -47,7 +47,7 @@ def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 def test_it_learns_and_says_so(run: Path) -> None:
     scores = seqloom.evaluate(run, run.parent / "data.tsv").scores
     assert scores["accuracy"] > 0.95
-    assert {"macro_f1"} <= set(scores) or {"span_f1", "exact_match"} <= set(scores)
+    assert "macro_f1" in scores or "exact_match" in scores
     assert "bleu" not in scores
     assert "perplexity" not in scores
     row = open_run(run).metrics()[-1]

@@ -19,7 +19,7 @@ import numpy as np
 
 from seqloom.data.archives import read_archive, script_entry
 from seqloom.data.places import find
-from seqloom.errors import DataError
+from seqloom.errors import DataError, counted
 from seqloom.types import Floats, Record
 
 MAXIMUM_NUMBERS = 2**28  # of one array: one GiB as float32
@@ -75,7 +75,7 @@ def checked_frames(array: Any, name: str, where: str) -> Floats:
     bad = ~np.isfinite(frames)
     if bad.any():
         row, column = (int(axis[0]) for axis in np.nonzero(bad))
-        raise DataError(f"{name} has {int(bad.sum()):,} numbers that are not finite, the first is "
+        raise DataError(f"{name} has {counted(int(bad.sum()), 'number')} not finite, the first is "
                         f"{array.reshape(frames.shape)[row, column]} in frame {row}, dimension {column}", where=where,
                         fix="repair the file, or leave the line out")
     return frames

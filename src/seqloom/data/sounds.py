@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from seqloom.errors import DataError, MissingExtraError
+from seqloom.errors import DataError, MissingExtraError, counted
 from seqloom.types import Floats
 
 FULL_SCALE = 32768.0  # Kaldi's filter banks count in 16-bit units
@@ -66,8 +66,8 @@ def _check_length(path: Path, rate: int, count: int, channels: int, max_seconds:
     if count < 1 or rate < 1:
         raise DataError(f"{path} has no sound in it: its length is zero", where=where, fix="leave the line out")
     if count > max_seconds * rate or count * channels > MOST_SAMPLES:
-        raise DataError(f"{path} is {count / rate:,.1f} s long ({channels} channels), at most {max_seconds:g} s are "
-                        f"read", where=where, fix="cut it, or raise source.max_seconds")
+        raise DataError(f"{path} is {count / rate:,.1f} s long ({counted(channels, 'channel')}), at most "
+                        f"{max_seconds:g} s are read", where=where, fix="cut it, or raise source.max_seconds")
 
 
 def _check_whole(path: Path, where: str) -> None:

@@ -115,6 +115,11 @@ class HeadBase(ABC):
         """What decides which checkpoint is best, by default: one of `metrics`, or loss."""
 
     @property
+    def usual_metrics(self) -> list[str]:
+        """Those of `metrics` that say something about these answers."""
+        return list(self.metrics)
+
+    @property
     def bleu_tokenize(self) -> str:
         """sacreBLEU's tokenizer for these answers: none where they are tokenised already."""
         return "none"

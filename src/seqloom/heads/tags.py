@@ -32,6 +32,12 @@ class Head(ClassesHead):
     metrics: ClassVar[Mapping[str, str]] = {"accuracy": "token_accuracy", "span_f1": "span_f1",
                                             "exact_match": "exact_match"}
 
+    @property
+    def usual_metrics(self) -> list[str]:
+        """Without entities (B-, I-) there are no spans to be found."""
+        spans = any(name.startswith(("B-", "I-")) for name in self.labels.names)
+        return [name for name in self.metrics if spans or name != "span_f1"]
+
     # --- reading ---
 
     @classmethod

@@ -61,7 +61,7 @@ def free_running(model: Model, data: Prepared, config: Config, reporter: Reporte
         reporter.progress("validation", number, len(data.valid_records))
     outputs = [prediction.text for prediction in predictions]
     references = [data.head.texts_of(record) for record in data.valid_records]
-    names = [name for name in data.head.metrics if name not in SELDOM or name == data.metric]
+    names = [name for name in data.head.usual_metrics if name not in SELDOM or name == data.metric]
     row: dict[str, Any] = compared(data.head, outputs, references, names)
     row.pop("signature")
     if data.head.is_free_text:

@@ -101,7 +101,7 @@ TASKS: dict[str, Task] = {
         {"source": {"embedding_size": 64}, "encoder": {"hidden_size": 96},
          "decoder": {"hidden_size": 128, "embedding_size": 64},
          "head": {"tokenizer": {"kind": "word", "split": "space", "min_frequency": 20}},
-         "training": {"metric": "exact_match", "epochs": 20, "batch_size": 32, "learning_rate": 0.002, "patience": 4},
+         "training": {"metric": "exact_match", "epochs": 5, "batch_size": 32, "learning_rate": 0.002},
          "decoding": {"beam_size": 3, "max_length": 20, "min_length": 0, "no_repeat_ngram_size": 0}}),
     "caption": Task(
         "shapes", "drawn shapes → what a grammar says of them", "exact_match", "caption",

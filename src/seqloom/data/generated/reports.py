@@ -1,8 +1,8 @@
 """Text → its summary: reports of matches, and who beat whom in a sentence. Names must be copied.
 
-The sentences of a report stand in any order, half of them do not matter, and the result is told from either side (3 to
-1, or lost by 1 to 3). Names are made of syllables, and those of the valid and test parts are in no training text: what
-is not copied from the source cannot be right.
+The sentences of a report stand in any order, half of them do not matter and name others, and the result is told from
+either side (won by 3 to 1, or lost by 1 to 3). Names are made of syllables, and those of the valid and test parts are
+in no training text: what is not copied from the source cannot be right.
 """
 
 from __future__ import annotations
@@ -19,13 +19,12 @@ MIDDLES = ("", "", "a", "e", "i", "o", "an", "el", "in", "or")
 ENDS = ("bury", "dale", "field", "ford", "ham", "minster", "port", "stead", "ton", "wick", "mouth", "gate")
 HELD_OUT = 4  # of so many names one belongs to valid and test
 SIDE_NOTES = ("it rained from the first minute .", "{count} people had come .", "the lights went out at half time .",
-              "the last visit of {guest} was {count} days ago .", "nobody was hurt .",
-              "{host} had not played for {count} weeks .", "tickets had been sold out for {count} days .",
-              "the two sides will meet again in spring .")
-RESULTS = ("{winner} won by {high} to {low} .", "{loser} lost by {low} to {high} .",
-           "in the end it was {high} to {low} for {winner} .", "{loser} could not prevent a {high} to {low} defeat .")
-PLACES = ("the match was played in {place} .", "{host} welcomed {guest} in {place} .",
-          "{guest} had travelled to {place} .")
+              "{other} had withdrawn {count} days before .", "nobody was hurt .", "the next match will be in {other} .",
+              "tickets had been sold out for {count} days .", "{other} will meet the winner in spring .")
+RESULTS = ("{winner} won by {high} to {low} against {loser} .", "{loser} lost to {winner} by {low} to {high} .",
+           "in the end {winner} were {high} to {low} ahead of {loser} .",
+           "{loser} could not prevent that {winner} won by {high} to {low} .")
+PLACES = ("the match was played in {place} .", "{place} welcomed the two sides .", "both had travelled to {place} .")
 
 
 def names(held_out: bool) -> list[str]:
@@ -41,19 +40,17 @@ TRAINING, HELD = names(False), names(True)
 def draw(generator: np.random.Generator, split: str = "train") -> tuple[str, str]:
     """A report and its summary."""
     own = TRAINING if split == "train" else HELD
-    host, guest, place = (own[number] for number in generator.choice(len(own), 3, replace=False).tolist())
-    winner, loser = (host, guest) if generator.random() < 0.5 else (guest, host)
+    drawn = [own[number] for number in generator.choice(len(own), 4, replace=False).tolist()]
     low = int(generator.integers(0, 5))
-    facts = {"host": host, "guest": guest, "place": place, "winner": winner, "loser": loser, "low": str(low),
+    facts = {**dict(zip(("winner", "loser", "place", "other"), drawn, strict=True)), "low": str(low),
              "high": str(low + int(generator.integers(1, 5)))}
     notes = [SIDE_NOTES[number] for number in generator.choice(len(SIDE_NOTES), int(generator.integers(1, 4)),
                                                                replace=False)]
     told = [pick(generator, RESULTS), pick(generator, PLACES), *notes]
-    opening = pick(generator, (f"{host} met {guest} .", f"{guest} played against {host} ."))
     body = [told[number].format(**facts, count=int(generator.integers(10, 100)))
             for number in generator.permutation(len(told))]
     summary = "{winner} beat {loser} {high} to {low} in {place} .".format(**facts)
-    return " ".join([opening, *body]), summary
+    return " ".join(body), summary
 
 
 def write(folder: str | Path, train: int = 4000, valid: int = 200, test: int = 400,
