@@ -34,7 +34,8 @@ from tiny import CPU, Tiny, config_of, gradients, normal, one_thread, randomise
 
 __all__ = ["one_thread"]
 
-PAIRS = [(source, head) for source, heads in SETTINGS.items() for head in heads
+INSIDE = "text with characters"  # a second way to read a kind that stands in the table once
+PAIRS = [(source, head) for source, heads in ({**SETTINGS, INSIDE: SETTINGS["text"]}).items() for head in heads
          if (PACKAGE / "heads" / f"{head}.py").is_file()]  # listed is what will be there; a file is what is
 every_pair = pytest.mark.parametrize(("source", "head"), PAIRS)
 COUNT = len(LENGTHS)
@@ -53,6 +54,13 @@ def text_records(folder: Path, targets: Sequence[str]) -> list[Record]:
             for line, (text, target) in enumerate(zip(texts, targets, strict=True), 1)]
 
 
+def word_records(folder: Path, targets: Sequence[str]) -> list[Record]:
+    """The same, of words of one to four letters."""
+    return [Record({**one.fields, "source": " ".join(f"{letter}{'face'[:-ord(letter) % 4]}"
+                                                     for letter in one.text("source").split())}, one.path, one.line)
+            for one in text_records(folder, targets)]
+
+
 def media(name: str) -> Callable[[Path, Sequence[str]], list[Record]]:
     return lambda folder, targets: media_records(folder, name, list(targets))
 
@@ -65,6 +73,8 @@ def running_texts(folder: Path, targets: Sequence[str]) -> list[Record]:
 # kind of source → (options of its section, what writes examples for five targets)
 MADE: Mapping[str, tuple[dict[str, Any], Callable[[Path, Sequence[str]], list[Record]]]] = {
     "text": ({"kind": "text", "embedding_size": 4, "tokenizer": {"kind": "word"}}, text_records),
+    INSIDE: ({"kind": "text", "embedding_size": 4, "characters": {"embedding_size": 3, "hidden_size": 2}},
+             word_records),
     "image": (MEDIA["image"].options, media("image")),
     "audio": ({**MEDIA["audio"].options, "subsampling": {"kind": "none"}}, media("audio")),
     "features": (MEDIA["features"].options, media("features")),
@@ -97,7 +107,7 @@ def task_of(source: str, head: str, dtype: torch.dtype = torch.float32) -> Tiny:
         "decoding": {"max_length": 5, "beam_size": 2 if head == "sequence" else 1}})
     examples = examples_of(source, head)
     made = head_class(head).fit(config, examples)
-    read = source_class(source).fit(config.source, examples, made.shared_tokenizer)
+    read = source_class(config.source.kind).fit(config.source, examples, made.shared_tokenizer)
     made.adopt(read)
     model = build_model(config, read, made, seed=1).to(dtype)
     randomise(model, 1, spread=0.5)
@@ -217,7 +227,7 @@ def test_given_targets_have_the_probability_that_the_loss_says(source: str, head
 @pytest.mark.parametrize(("source", "head"), [(source, head) for source, head in PAIRS if source != "none"])
 def test_a_bad_line_is_answered_with_its_reason(source: str, head: str) -> None:
     task, given = task_of(source, head), examples_of(source, head)
-    bad = Record({"source": "" if source == "text" else "gone"}, given[0].path, 99)
+    bad = Record({"source": "" if source.startswith("text") else "gone"}, given[0].path, 99)
     found = answers(task, [given[0], bad, given[1]])
     assert [answer.stopped == "error" for answer in found] == [False, True, False]
     assert found[1].where.endswith(":99")
