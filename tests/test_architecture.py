@@ -36,7 +36,8 @@ LEVELS = [
     ["predictor"],
     ["evaluation", "export"],
     ["training", "tuning"],
-    ["plots", "server", "api", "demo", "cli", "__main__", ""],  # "" is seqloom itself, whose names are those of api
+    # "" is seqloom itself, whose names are those of api
+    ["plots", "server", "api", "demo", "claims", "cli", "__main__", ""],
 ]
 LEVEL = {part: number for number, parts in enumerate(LEVELS) for part in parts}
 

@@ -10,6 +10,7 @@ import typer.main
 
 from seqloom._version import __version__
 from seqloom.cli.answering import encode, predict, score
+from seqloom.cli.claims import claims
 from seqloom.cli.explain import explain
 from seqloom.cli.exporting import export
 from seqloom.cli.layout import Program, Verb
@@ -20,7 +21,7 @@ from seqloom.cli.tuning import tune_decoding
 GROUPS = {
     "Make a model": ("train", "finetune", "average", "export", "demo"),
     "Use it": ("predict", "score", "encode"),
-    "Judge it": ("evaluate", "tune-decoding", "explain", "curves", "info"),
+    "Judge it": ("evaluate", "tune-decoding", "explain", "curves", "info", "claims"),
     "Before all that": ("doctor", "presets"),
 }
 
@@ -67,6 +68,10 @@ seqloom explain runs/g2p phone --force 2=T -o whatif.html
 seqloom explain runs/g2p --history -o history.html""",
     curves: "seqloom curves runs/g2p -o curves.svg --keys train_loss,valid_loss",
     info: "seqloom info runs/g2p",
+    claims: """\
+seqloom claims --only long-inputs
+seqloom claims --out docs/claims.md
+seqloom claims --full pairs.tsv --only reversal --json""",
     doctor: "seqloom doctor train.tsv --valid valid.tsv --preset g2p",
     presets: "seqloom presets",
 }

@@ -1,0 +1,64 @@
+"""What `seqloom claims` does once its options are read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from seqloom.claims import CLAIMS, chosen_claims, try_claim
+from seqloom.claims.lab import FULL, MINUTE, read_pairs
+from seqloom.claims.page import page_of, section
+from seqloom.claims.record import Findings, read_findings, to_json
+from seqloom.cli.streams import say
+from seqloom.errors import UsageError
+from seqloom.plots.output import write_whole
+from seqloom.progress import duration, reporter_for
+
+
+def run_claims(only: Sequence[str], full: str | None, out: str | None, *, json_output: bool, listed: bool,
+               quiet: bool) -> None:
+    """Try claims one after the other; each is shown, or written into the page, as soon as it is known."""
+    names = chosen_claims(only, real=full is not None)
+    if listed:
+        say("\n".join(f"{name:<{max(map(len, CLAIMS))}}  {CLAIMS[name].title}" for name in names))
+        return
+    real = None if full is None else read_pairs(full)
+    data = "" if full is None else Path(full).name
+    page = None if out is None else _page_path(out)
+    findings = Findings(data) if page is None else read_findings(page.with_suffix(".json"), data, names)
+    reporter = reporter_for(quiet=quiet)
+    for name in names:
+        reporter.say(f"{name}: {CLAIMS[name].title}")
+        finding = try_claim(name, MINUTE if real is None else FULL, real=real, reporter=reporter)
+        reporter.finish()
+        reporter.say(f"{name}: {finding.verdict.word}, {duration(finding.seconds)}")
+        findings.put(finding)
+        if page is not None:
+            write_page(findings, page)
+        elif not json_output:
+            say(section(finding, data))
+    if json_output:
+        say(to_json(findings).rstrip("\n"))
+    if page is not None and not json_output:
+        say(str(out))
+
+
+def write_page(findings: Findings, page: Path) -> None:
+    """The page, its numbers and its pictures. Raises UsageError when they cannot be written."""
+    text, pictures = page_of(findings)
+    for name, content in pictures.items():
+        place = page.parent / name
+        place.parent.mkdir(exist_ok=True)
+        write_whole(place, content)
+    write_whole(page.with_suffix(".json"), to_json(findings).encode())
+    write_whole(page, text.encode())
+
+
+def _page_path(out: str) -> Path:
+    """Raises UsageError for another suffix or a missing folder, before anything is trained."""
+    page = Path(out)
+    if page.suffix != ".md":
+        raise UsageError(f"--out {out}: expected a name that ends in .md", fix="for example --out claims.md")
+    if not page.parent.is_dir():
+        raise UsageError(f"cannot write {out}: there is no folder {page.parent}", fix=f"mkdir -p {page.parent}")
+    return page
