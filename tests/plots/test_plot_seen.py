@@ -86,8 +86,8 @@ def test_positions_stand_in_the_middle_of_their_frames() -> None:
     seen = Seen("audio", frames=np.zeros((10, 2), np.float32), step=4, seconds=0.01)
     np.testing.assert_allclose(seen.centres(3), [0.2, 0.6, 0.9])
     assert moment(seen, 2) == "0.08 s"
-    assert moment(Seen("features", frames=np.zeros((10, 2), np.float32), step=4), 2) == "frames 9 to 10"
-    assert moment(Seen("frames", pages=np.zeros((3, 1, 1, 3), np.uint8)), 2) == "frame 3"
+    assert moment(Seen("features", frames=np.zeros((10, 2), np.float32), step=4), 2) == "frames 8 to 9"
+    assert moment(Seen("frames", pages=np.zeros((3, 1, 1, 3), np.uint8)), 2) == "frame 2"
     assert 'd="M0.0 50.0L250.0 50.0L750.0 0.0L1000.0 0.0"' in curve(np.array([0.25, 0.75]), np.array([0.5, 1.5]), "")
 
 

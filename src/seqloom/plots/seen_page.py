@@ -61,8 +61,8 @@ def _regions(view: View, seen: Seen, weights: Floats | None) -> str:
 
 
 def _strips(view: View, seen: Seen, weights: Floats | None) -> str:
-    end = f"{seen.length * seen.seconds:.2f} s" if seen.seconds is not None else f"frame {seen.length}"
-    ends = f'<p class="muted ends"><span>{"0" if seen.seconds is not None else "frame 1"}</span><span>{end}</span></p>'
+    end = f"{seen.length * seen.seconds:.2f} s" if seen.seconds is not None else f"frame {seen.length - 1}"
+    ends = f'<p class="muted ends"><span>{"0" if seen.seconds is not None else "frame 0"}</span><span>{end}</span></p>'
     figures = [_figure(f'<div class="strip"></div>{ends}', "as read")]
     if weights is not None:
         places = seen.centres(weights.shape[1])
@@ -92,12 +92,12 @@ def _about(seen: Seen, view: View, weights: Floats | None) -> str:
 
 
 def moment(seen: Seen, position: int) -> str:
-    """A position of the memory in the units of the input."""
+    """A position of the memory in the units of the input; frames count from 0, as in its names."""
     first = position * seen.step
     if seen.seconds is not None:
         return f"{first * seen.seconds:.2f} s"
-    last = min(first + seen.step, seen.length)
-    return f"frame {last}" if last == first + 1 else f"frames {first + 1} to {last}"
+    last = min(first + seen.step, seen.length) - 1
+    return f"frame {last}" if last == first else f"frames {first} to {last}"
 
 
 def curve(places: Floats, heights: Floats, told: str) -> str:
