@@ -47,16 +47,17 @@ def load(run: str | Path | Sequence[str | Path], *, engine: str = "auto", device
 
 def train(*data: str | Path, preset: str | None = None, out: str | Path | None = None, valid: Files = (),
           config: str | Path | None = None, overrides: Sequence[str] = (), values: Mapping[str, Any] | None = None,
-          overwrite: bool = False, quiet: bool = True) -> Path:
+          overwrite: bool = False, quiet: bool = True, **training: Any) -> Path:
     """Train on files of examples; returns the run folder.
 
     data: training files (.tsv, .csv, .jsonl, plain or .gz). preset: see `seqloom presets`. valid: validation files;
     without them a part of the training data is held out. config: a YAML file. overrides: texts "training.epochs=20".
-    values: the same as a nested mapping. quiet: say nothing on stderr.
+    values: the same as a nested mapping. training: keys of the section `training`, such as epochs=20, seed=2,
+    max_minutes=5. quiet: say nothing on stderr.
     Raises ConfigError, DataError, UsageError before training; TrainingError, Interrupted in it.
     """
-    given = with_files(data, valid, values)
-    loaded, notes = load_config(config, preset=preset, overrides=overrides, values=given)
+    given = with_files(data, valid, values, training)
+    loaded, notes = load_config(config, preset=preset, overrides=overrides, values=given, values_from="the arguments")
     reporter = reporter_for(quiet=quiet)
     for note in notes:
         reporter.say(f"note: {note}")
@@ -76,14 +77,14 @@ def resume(run: str | Path, *, overrides: Sequence[str] = (), quiet: bool = True
 
 def finetune(run: str | Path, *data: str | Path, out: str | Path | None = None, valid: Files = (),
              overrides: Sequence[str] = (), values: Mapping[str, Any] | None = None, overwrite: bool = False,
-             quiet: bool = True) -> Path:
+             quiet: bool = True, **training: Any) -> Path:
     """Train on from a run's weights on new data, into a new run: fresh optimiser, the run's tokenizers and options.
 
     Symbols that the run does not know are unknown; the report says how many. Arguments, and what is raised, as in
     `train`; without validation files a part of the new data is held out.
     """
     start = open_run(run)
-    given = with_files(data, valid, values)
+    given = with_files(data, valid, values, training)
     given["data"] = {"train": [], "valid": [], **given.get("data", {})}
     config, notes = update_config(start.config, overrides=overrides, values=given)
     reporter = reporter_for(quiet=quiet)
@@ -162,10 +163,13 @@ def training_session() -> Any:
     return session
 
 
-def with_files(train_files: Iterable[str | Path], valid: Files, values: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Nested configuration values with these files as data.train and data.valid."""
+def with_files(train_files: Iterable[str | Path], valid: Files, values: Mapping[str, Any] | None,
+               training: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Nested configuration values with these files as data.train and data.valid, and these keys of `training`."""
     given: dict[str, Any] = {key: dict(value) if isinstance(value, Mapping) else value
                              for key, value in (values or {}).items()}
+    if training:
+        given["training"] = {**given.get("training", {}), **training}
     valid_files = [valid] if isinstance(valid, (str, Path)) else list(valid)
     for key, files in (("train", list(train_files)), ("valid", valid_files)):
         if files:

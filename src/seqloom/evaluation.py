@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from seqloom.config.sections import Column, CorpusConfig, DecodingConfig
-from seqloom.data.files import read_records
+from seqloom.data.files import header_notes, read_records
 from seqloom.errors import DataError, counted
 from seqloom.metrics import bits_per_character, degeneration_rates, evaluate_outputs, paired_bootstrap, perplexity
 from seqloom.metrics.confusion import Confusion
@@ -97,7 +97,9 @@ def read_examples(predictor: Predictor, corpora: Sequence[CorpusConfig]) -> tupl
     Raises as `read_records` does.
     """
     columns, roles = _columns(predictor)
-    return _usable(read_records(corpora, columns, roles))
+    headers = header_notes(corpora, columns, roles)
+    records, notes, bad = _usable(read_records(corpora, columns, roles))
+    return records, [*headers, *notes] if records else notes, bad
 
 
 def _columns(predictor: Predictor) -> tuple[dict[str, Column], tuple[str, ...]]:

@@ -7,11 +7,12 @@ from pathlib import Path
 
 from seqloom.cli.options import decoding_options, unicode_text, whole_number
 from seqloom.cli.prediction import open_predictor
-from seqloom.cli.streams import say, warn
+from seqloom.cli.streams import note, say, warn
 from seqloom.config.remarks import network_parts
 from seqloom.engines.artifacts import exported_precisions, is_stale, read_manifest
 from seqloom.errors import DataError, UsageError
 from seqloom.plots import CURVE_WRITERS, WRITERS, show_attention, write_attention, write_curves, writer_for
+from seqloom.plots.series import series_of, usual_keys
 from seqloom.predictor import Predictor
 from seqloom.run import WEIGHTS, Run, open_run
 from seqloom.types import Prediction
@@ -101,12 +102,21 @@ def _input(predictor: Predictor, text: str, features: str | None) -> dict[str, s
     return {"source": text} if features is None else {"source": text, "features": unicode_text("--features", features)}
 
 
-def draw_curves(run: str, output: str, keys: str | None) -> None:
-    """Draw metrics.jsonl."""
+def draw_curves(run: str, output: str, keys: str | None, *, everything: bool = False) -> None:
+    """Draw metrics.jsonl: the few columns that matter, those that are named, or all of them."""
+    if keys is not None and everything:
+        raise UsageError("--keys and --all are both given", fix="leave one of them out")
     writer_for(Path(output), CURVE_WRITERS)
     opened = open_run(run)
+    rows = opened.metrics()
     chosen = None if keys is None else [key.strip() for key in keys.split(",") if key.strip()]
-    for warning in write_curves(opened.metrics(), output, keys=chosen, title=opened.folder.resolve().name):
+    if keys is None and not everything:
+        series = series_of(rows)[1]
+        chosen = usual_keys(series) or None
+        left = [key for key in series if key not in (chosen or series)]
+        if left:
+            note(f"not drawn: {', '.join(left)}; --all draws them too")
+    for warning in write_curves(rows, output, keys=chosen, title=opened.folder.resolve().name):
         warn(f"warning: {warning}")
     say(output)
 

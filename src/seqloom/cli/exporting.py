@@ -16,8 +16,8 @@ def export(
     int8: Annotated[bool, typer.Option("--int8", help="In whole numbers: a quarter of the size, faster, less exact.")
                     ] = False,
     data: Annotated[list[str] | None, typer.Option("--data", metavar="FILE", help=(
-        "Compare on this file, in the columns of the training data; may be repeated. Validation data when not given."))
-    ] = None,
+        "Compare answers and metrics on this file, in the columns of the training data (with a source alone, answers "
+        "only); may be repeated. The run's validation data when not given."))] = None,
     shortlist: Annotated[list[str] | None, typer.Option("--shortlist", metavar="FILE", help=(
         "Learn a vocabulary shortlist from the pairs of this file, which decoding.shortlist then uses: faster with a "
         "large vocabulary; may be repeated. The word train stands for the run's own training data."))] = None,

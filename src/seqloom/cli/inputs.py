@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from seqloom.cli.streams import note, refuse_input_as_output
+from seqloom.cli.streams import note, refuse_input_as_output, refuse_missing_folder
 from seqloom.data.files import read_inputs
 from seqloom.data.lines import open_file
 from seqloom.data.live import LiveReader, open_live
@@ -23,6 +23,7 @@ STDIN = "<stdin>"
 def check_streams(file: str | None, output: str | None) -> None:
     """Raise DataError or UsageError, before a model is loaded, for what cannot be read or written."""
     refuse_input_as_output(output, [file])
+    refuse_missing_folder(output)
     if output in (None, "-") and sys.__stdout__ is None:
         raise UsageError("standard output is closed", fix="write to a file: -o FILE")
     if file is None or file == "-":

@@ -125,7 +125,8 @@ def average(
 
 def doctor(
     files: Annotated[list[str] | None, typer.Argument(metavar="FILE…", help="Data files to look at.")] = None,
-    valid: Valid = None,
+    valid: Annotated[list[str] | None, typer.Option("--valid", metavar="FILE", help=(
+        "Validation file, to look at too: its overlap with the others, its unknown symbols; may be repeated."))] = None,
     source: Source = None,
     target: Target = None,
     valid_source: ValidSource = None,

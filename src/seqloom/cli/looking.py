@@ -79,12 +79,14 @@ def curves(
     output: Annotated[str, typer.Option("--output", "-o", metavar="FILE", help=(
         "Picture to write: .svg, .png or .html; required."))],
     keys: Annotated[str | None, typer.Option("--keys", metavar="NAMES", help=(
-        "Columns of metrics.jsonl, with commas between them; all when not given."))] = None,
+        "Columns of metrics.jsonl, with commas between them; when not given, the losses and what answers are worth."))
+    ] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Every column: rates, speed and bookkeeping too.")] = False,
 ) -> None:
     """Draw a run's losses and metrics over training."""
     from seqloom.cli.explaining import draw_curves
 
-    draw_curves(run, output, keys)
+    draw_curves(run, output, keys, everything=everything)
 
 
 def demo(

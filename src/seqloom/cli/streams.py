@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
-from seqloom.errors import SeqloomError, UsageError
+from seqloom.errors import SeqloomError, UsageError, counted
 
 STDOUT = "standard output"
 BLOCK = 1 << 20  # bytes read at a time
@@ -113,15 +113,18 @@ def note(sentence: str) -> None:
 def open_output(path: str | None, *, keep: int = 0) -> Iterator[Writer]:
     """A text stream to a file (UTF-8, \\n), or to standard output when there is no path or it is "-".
 
-    keep: so many bytes of the file stay, and what is written comes after them. Whatever happens, a regular file ends
-    with a whole line. Raises UsageError when the file cannot be opened, SeqloomError when writing fails (full disk).
+    keep: so many bytes of the file stay, and what is written comes after them; without, a warning says that an older
+    file is written over. Whatever happens, a regular file ends with a whole line. Raises UsageError when the file
+    cannot be opened or its folder is not there, SeqloomError when writing fails (full disk).
     """
     if path is None or path == "-":
         yield Writer(sys.stdout, STDOUT)
         return
     target = Path(path)
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
+        refuse_missing_folder(path)
+        if not keep and target.is_file() and (size := target.stat().st_size):
+            warn(f"warning: {path} was there already ({counted(size, 'byte')}) and is written over")
         if keep:
             os.truncate(target, keep)
         file = target.open("a" if keep else "w", encoding="utf-8", errors="surrogateescape", newline="\n")
@@ -154,6 +157,15 @@ def cut_to_whole_lines(path: Path) -> None:
                 return
             end = begin
         file.truncate(0)
+
+
+def refuse_missing_folder(path: str | None) -> None:
+    """Raise UsageError for an output file whose folder is not there: a slip in a name makes no folders."""
+    if path is None or path == "-" or "\0" in path:
+        return
+    folder = Path(path).parent
+    if not folder.is_dir():
+        raise UsageError(f"cannot write {path}: there is no folder {folder}", fix=f"mkdir -p {folder}")
 
 
 def refuse_input_as_output(path: str | None, inputs: Iterable[str | None]) -> None:

@@ -2,6 +2,7 @@
 
 A section says with `roles` which columns a record must have beside the source's, and with `reads` which other keys of
 the configuration it looks at (a section's path stands for all of its keys); the others are told to be idle.
+`answers_steps`: each step of the source has an answer, so its symbols may not be cut smaller.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ class HeadSection(Section):
     """What all heads have."""
 
     reads: ClassVar[tuple[str, ...]] = ()
+    answers_steps: ClassVar[bool] = False
 
     @property
     def roles(self) -> tuple[str, ...]:
@@ -59,6 +61,7 @@ class TagsHeadConfig(HeadSection):
     """One tag for each step of the input."""
 
     kind: Literal["tags"] = "tags"
+    answers_steps = True
     reads: ClassVar[tuple[str, ...]] = ("training.label_smoothing", "decoding.batch_tokens")
     dropout: Dropout = text(0.0, "Dropout before the output layer.")
 

@@ -94,11 +94,13 @@ class Examination:
     """Takes every record of the training and validation files, hands on the usable ones, and makes the report.
 
     `drop_duplicates` leaves out training records equal to an earlier one (8 bytes more for each, and a set of them).
-    `quarantine` gets the bad training lines as they come.
+    `quarantine` gets the bad training lines as they come. `answers_steps`: each symbol of the source has a tag.
     """
 
-    def __init__(self, *, drop_duplicates: bool = False, quarantine: Quarantine | None = None) -> None:
+    def __init__(self, *, drop_duplicates: bool = False, quarantine: Quarantine | None = None,
+                 answers_steps: bool = False) -> None:
         self._quarantine = quarantine
+        self._answers_steps = answers_steps
         self._distinct: set[int] | None = set() if drop_duplicates else None
         self._splits: dict[Split, _Notes] = {"train": _Notes(), "valid": _Notes()}
         self._unknown: dict[str, _UnknownNotes] = {}
@@ -157,7 +159,8 @@ class Examination:
             overlapping_pairs=_overlap(train, valid, train.pairs, valid.pairs),
             overlapping_sources=_overlap(train, valid, train.sources, valid.sources),
             unknown={side: notes.result() for side, notes in self._unknown.items()},
-            quarantine=str(self._quarantine.path) if self._quarantine and self._quarantine.count else "")
+            quarantine=str(self._quarantine.path) if self._quarantine and self._quarantine.count else "",
+            answers_steps=self._answers_steps)
 
     def _put_aside(self, bad: BadRecord, split: Split) -> None:
         if self._quarantine is not None and split == "train":

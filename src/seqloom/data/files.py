@@ -81,6 +81,27 @@ def read_inputs(source: str | Path | BinaryIO, name: str = "<input>", columns: M
     return _filled(records, name) if isinstance(source, str | Path) else records
 
 
+def header_notes(corpora: Sequence[CorpusConfig], columns: Mapping[str, Column] | None, roles: Sequence[str]
+                 ) -> list[str]:
+    """A sentence for each CSV file whose first line is taken for a header that nobody named and that names no role.
+
+    It may be an example, which would be lost silently. Raises DataError as `read_records`.
+    """
+    notes = []
+    for corpus in corpora:
+        given = {**(columns or {}), **(corpus.columns or {})}
+        if corpus.path is None or format_of(corpus.path) != "csv" or any(isinstance(given.get(role), str)
+                                                                         for role in roles):
+            continue
+        first = next(csv_rows(read_lines(corpus.path)), None)
+        if first is None or first.problem or set(roles) & {cell.strip() for cell in first.cells}:
+            continue
+        shown = ", ".join(f"'{cell.strip()}'" for cell in first.cells[:5])
+        notes.append(f"{corpus.path}: its first line is the header and no example ({shown}); if it is an example, put "
+                     f"a header above it: {','.join(roles)}")
+    return notes
+
+
 def format_of(name: str) -> str:
     """The format that a file name's suffix says, `.gz` set aside; "tsv" (plain text included) for all others."""
     suffix = Path(name.lower().removesuffix(".gz")).suffix

@@ -136,7 +136,8 @@ class Unknown:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """All that was found. `valid` is None when no validation data was seen."""
+    """All that was found. `valid` is None when no validation data was seen; `answers_steps`: each source symbol has a
+    tag."""
 
     train: SplitReport
     valid: SplitReport | None
@@ -144,6 +145,13 @@ class Report:
     overlapping_sources: Finding
     unknown: dict[str, Unknown]
     quarantine: str = ""
+    answers_steps: bool = False
+
+    def _advice(self, side: str) -> str:
+        if side == "source" and self.answers_steps:
+            return ("each has a tag, so they stay as they are; read their letters too, with --set source.characters={} "
+                    "(preset tag does), or start from pretrained vectors (source.pretrained).")
+        return f"smaller ones would be known, with --set {SECTIONS[side]}.tokenizer=character (or bpe, for long texts)."
 
     def lines(self) -> list[str]:
         """Sentences for a terminal, one a line."""
@@ -157,8 +165,7 @@ class Report:
             result.append(f"unknown symbols, {side} of validation: {unknown.unknown:,} of {unknown.symbols:,} "
                           f"({unknown.rate:.2%}); {texts[0]}")
             if self.valid and unknown.texts.count > MANY_UNKNOWN * self.valid.usable:
-                result.append(f"  The {side} has many symbols that are seldom seen: smaller ones would be known, with "
-                              f"--set {SECTIONS[side]}.tokenizer=character (or bpe, for long texts).")
+                result.append(f"  The {side} has many symbols that are seldom seen: {self._advice(side)}")
         if self.quarantine:
             result.append(f"Bad lines are listed in {self.quarantine}.")
         return result

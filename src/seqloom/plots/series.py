@@ -15,6 +15,9 @@ from seqloom.errors import UsageError
 AXES = ("step", "epoch")  # what may run across; never drawn itself
 POINTS = 600  # most points of a drawn line: more than pixels
 LOGARITHMIC_FROM = 100.0  # ratio of the largest to the smallest value from which an axis is logarithmic
+# Neither losses nor worth of answers: how training went, and parts of other metrics.
+BOOKKEEPING = ("teacher_forcing_ratio", "clipped_share", "bad_updates", "split_batches", "count", "substitutions",
+               "insertions", "deletions", "accuracy_gap")
 SERIES_LIMIT = 6  # lines in one panel: as many as there are colours
 
 
@@ -53,6 +56,16 @@ class Panel:
     def logarithmic(self) -> bool:
         values = [value for series in self.series for value in series.values]
         return min(values) > 0 and max(values) / min(values) >= LOGARITHMIC_FROM
+
+
+def usual_keys(series: Mapping[str, Series]) -> list[str]:
+    """The metrics that matter to a reader at first sight: losses, token accuracies, and what the answers are worth.
+
+    Those of speed, rates and bookkeeping are left out, and those that never change; all where nothing else is there.
+    """
+    kept = [key for key, one in series.items() if group_of(key)[0] <= 2 and key not in BOOKKEEPING
+            and (len(set(one.values)) > 1 or len(one.values) == 1)]
+    return kept or list(series)
 
 
 def group_of(key: str) -> tuple[int, str]:

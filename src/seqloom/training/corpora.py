@@ -10,7 +10,7 @@ from hashlib import blake2b
 
 from seqloom.config.sections import Column, Config, CorpusConfig
 from seqloom.data.doctor import source_fingerprint
-from seqloom.data.files import read_records
+from seqloom.data.files import header_notes, read_records
 from seqloom.errors import DataError
 from seqloom.types import BadRecord, Record
 
@@ -70,6 +70,10 @@ class Corpora:
     def read(self, corpora: Sequence[CorpusConfig]) -> Iterator[Record | BadRecord]:
         """Everything in these files."""
         return read_records(corpora, self.columns, self.roles)
+
+    def notes(self) -> list[str]:
+        """What a person should know of how these files are read."""
+        return header_notes([*self.data.train, *self.data.valid], self.columns, self.roles)
 
     def is_held_out(self, record: Record) -> bool:
         """Whether a training record belongs to the held-out part."""

@@ -68,8 +68,11 @@ def prepare(config: Config, folder: Path, reporter: Reporter, *, run: Run | None
     Raises DataError when files cannot be read or nothing usable is left.
     """
     corpora = Corpora(config, roles_of(config), dict(config.source.columns))
+    for note in corpora.notes():
+        reporter.say(f"note: {note}")
     with Quarantine(folder / QUARANTINE) as quarantine:
-        examination = Examination(drop_duplicates=config.data.drop_duplicates, quarantine=quarantine)
+        examination = Examination(drop_duplicates=config.data.drop_duplicates, quarantine=quarantine,
+                                  answers_steps=config.head.answers_steps)
         seen = set(_usable_positions(corpora, examination, reporter)) if config.data.drop_duplicates else None
         if seen is None:
             for number, (record, _) in enumerate(corpora.train()):
@@ -96,7 +99,9 @@ def prepare(config: Config, folder: Path, reporter: Reporter, *, run: Run | None
 def examine(config: Config, reporter: Reporter) -> Report:
     """The report on the configured files alone; with validation files, the unknown symbols of a fresh tokenizer too."""
     corpora = Corpora(config, roles_of(config), dict(config.source.columns), hold_out=False)
-    examination = Examination(drop_duplicates=config.data.drop_duplicates)
+    for note in corpora.notes():
+        reporter.say(f"note: {note}")
+    examination = Examination(drop_duplicates=config.data.drop_duplicates, answers_steps=config.head.answers_steps)
     for number, _ in enumerate(examination.train(corpora.read(config.data.train))):
         reporter.progress("reading", number, None)
     if config.data.valid:
