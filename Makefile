@@ -21,7 +21,7 @@ endif
 STAMP := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow check format bench docs clean
+.PHONY: help setup demo test test-slow check format bench docs lessons site clean
 
 help: ## this list
 	@echo "make TARGET, on a fresh machine with Python 3.11 or later, pip and make:"
@@ -61,6 +61,13 @@ bench: $(STAMP) ## benchmarks/, all of it or SUITE=training|prediction|scale
 
 docs: $(STAMP) ## write the generated pages of docs/ again
 	$(BIN)/python docs/generate.py
+	$(BIN)/python docs/translations.py
+
+lessons: $(STAMP) ## run the lessons of docs/ again: what they print and draw
+	$(BIN)/python docs/lessons/course.py
+
+site: $(STAMP) ## the documentation as a site in build/site, needing no network
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
 
 clean: ## remove caches and build outputs; .venv and runs stay
 	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis src/*.egg-info

@@ -123,7 +123,7 @@ def make(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
                           timeout=60)
 
 
-@pytest.mark.parametrize("target", "help setup demo test test-slow check format bench docs clean".split())
+@pytest.mark.parametrize("target", "help setup demo test test-slow check format bench docs lessons site clean".split())
 def test_make_has_the_target(target: str) -> None:
     done = make(ROOT, "-n", target)
     assert done.returncode == 0, done.stderr
