@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from seqloom.export import export_run
 from seqloom.model import stored_weights
 from seqloom.predictor import load_predictor
 from seqloom.run import WEIGHTS, write_description, write_weights
-from tiny import tiny
+from tiny import TRIALS, tiny
 
 
 @pytest.fixture
@@ -104,3 +105,31 @@ def test_graphs_that_the_runtime_cannot_open_are_refused(run: Path, content: byt
                                              r"-U onnxruntime, or make it again: seqloom export"):
         load_predictor(run)
     assert load_predictor(run, engine="onnx-int8").engine.name == "onnx int8"
+
+
+@pytest.mark.parametrize("tie", ["none", "output"])
+def test_a_loaded_model_is_laid_out_for_steps_and_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tie: str
+                                                          ) -> None:
+    """Large matrices stand by columns, tables of embeddings by rows; numbers and answers are what they were."""
+    monkeypatch.setattr("seqloom.engines.torch.LARGE", 1)
+    monkeypatch.delenv("ONEDNN_PRIMITIVE_CACHE_CAPACITY", raising=False)
+    task, folder = tiny(tie=tie), tmp_path / "run"
+    folder.mkdir()
+    write_description(folder, task.config, task.source, task.head)
+    write_weights(folder / WEIGHTS, {name: weight.numpy() for name, weight in stored_weights(task.model).items()})
+    predictor = load_predictor(folder, engine="torch", device="cpu")
+    assert "ONEDNN_PRIMITIVE_CACHE_CAPACITY" in os.environ
+    model = predictor.engine.model
+    assert model.head.output.weight.is_contiguous() == (tie == "output")
+    assert model.head.decoder.embedding.weight.is_contiguous()
+    assert not model.head.decoder.recurrent.layers[0].cells[0].weight_hidden.is_contiguous()
+    for name, weight in stored_weights(task.model).items():
+        assert weight.equal(stored_weights(model)[name])
+    texts = [trial.text("source") for trial in TRIALS]
+    for changes in ({"beam_size": 1}, {"beam_size": 3}):
+        for one, other in zip(predictor.predict(texts, **changes), task.predictor().predict(texts, **changes),
+                              strict=True):
+            assert one.tokens == other.tokens
+            assert one.score == pytest.approx(other.score, abs=1e-5)
+    (one,), (other,) = predictor.score(["a b"], ["b a"]), task.predictor().score(["a b"], ["b a"])
+    assert one.score == pytest.approx(other.score, abs=1e-5)

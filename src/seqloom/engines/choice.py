@@ -105,12 +105,16 @@ def torch_engine(run: Run, device: str, threads: int | None, reason: str = "") -
     except ImportError:
         because = reason or "it has no ONNX export that could be used"
         raise MissingExtraError("torch", "train", f"{run.folder}: {because}, and running a model") from None
-    from seqloom.engines.torch import TorchEngine, choose_device
+    from seqloom.engines.torch import TorchEngine, choose_device, lay_out
     from seqloom.model import build_model, load_weights
+    from seqloom.nn.kernels.precision import bound_memory
 
     if threads is not None:
         torch.set_num_threads(threads)
     model = build_model(run.config, run.source, run.head, seed=0)
+    bound_memory()
     weights = {name: torch.from_numpy(array) for name, array in run.weights().items()}
     load_weights(model, weights, str(run.folder / WEIGHTS))
-    return TorchEngine(model.to(choose_device(device)))
+    model = model.to(choose_device(device))
+    lay_out(model)
+    return TorchEngine(model)

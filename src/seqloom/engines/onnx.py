@@ -192,7 +192,8 @@ class OnnxEngine:
             names += ["wanted_scores"] if wanted is not None else ["dense"]
         elif state.listed is not None:
             feeds |= state.listed.values
-            feeds["places"] = as_value(np.repeat(state.listed.places, K, axis=0))
+            each = state.listed.places
+            feeds["places"] = as_value(each if K == 1 else np.repeat(each, K, axis=0))
             names += ["dense"] if dense else []
         names += ["weights"] if weights and self._has_weights else []
         values = self._graphs.run(graph, [*names, *self._next_names], feeds)
@@ -306,5 +307,5 @@ def _from_places(ids: Ints, given: dict[str, Any], shape: tuple[int, int], wante
         assert every is not None
         return every[:, :, :symbols], None, asked
     places = given["best"].reshape(B, K, -1)
-    found = np.take_along_axis(np.broadcast_to(ids[:, None], (B, K, ids.shape[1])), places, axis=2)
+    found = ids.take(places + ids.shape[1] * np.arange(B)[:, None, None])
     return given["scores"].reshape(B, K, -1), np.maximum(found, 0), asked
