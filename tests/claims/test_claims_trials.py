@@ -50,6 +50,26 @@ def test_claims_run_on_real_pairs() -> None:
     assert all(len(values) == 1 for values in finding.table.values.values())
 
 
+@pytest.mark.usefixtures("without_export")
+def test_the_command_on_ones_own_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+                                      capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(claiming, "FULL", TINY)
+    pairs = tmp_path / "own.tsv"
+    pairs.write_text("".join(f"{source}\t{target}\n" for source, target in REAL), encoding="utf-8")
+    with pytest.raises(SystemExit) as caught:
+        main(["claims", "--full", str(pairs), "--only", "reversal", "-q", "--out", str(tmp_path / "own.md")])
+    assert not caught.value.code
+    page = (tmp_path / "own.md").read_text(encoding="utf-8")
+    assert "tried by one command\non pairs of own.tsv" in page
+    assert "seqloom claims --only reversal --full own.tsv" in page
+    assert str(tmp_path) not in page
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as caught:
+        main(["claims", "--only", "context", "--out", str(tmp_path / "own.md")])
+    assert caught.value.code == 2
+    assert "has findings on own.tsv, but these are on generated tasks" in capsys.readouterr().err
+
+
 def test_every_claim_that_may_be_tried_on_real_pairs_is_offered() -> None:
     assert len(chosen_claims([], real=True)) >= 8
 
