@@ -104,8 +104,8 @@ def _padding(path: Path) -> str:
     if trial.weight is not None:
         rows.append(["largest attention weight on padding", f"{trial.weight:.1e}"])
     text = (f"In a batch shorter inputs are filled up. Here the same source was read again with {PADDED} positions of "
-            "padding behind it: the state is carried through them unchanged and no weight falls on them, so an "
-            "never depends on its neighbours. Largest differences (rounding aside they are 0):")
+            "padding behind it: the state is carried through them unchanged and no weight falls on them, so "
+            "an answer never depends on its neighbours. Largest differences (rounding aside they are 0):")
     return section("What padding does", escaped(text), [_table(["what", "difference"], rows)])
 
 
