@@ -230,7 +230,8 @@ class Head(HeadBase):
                    *, attention: bool = True) -> Prediction:
         """A hypothesis as text."""
         own = self.copied_tokens(source)
-        tokens = [self.token(int(number), own) for number in hypothesis.ids]
+        size, token = self.tokenizer.size, self.tokenizer.token
+        tokens = [token(number) if number < size else own[number - size] for number in hypothesis.ids.tolist()]
         if options.replace_unknown and hypothesis.weights is not None:
             ends = len(source.tokens) - 1  # </s> and features are no replacement
             for step, number in enumerate(hypothesis.ids):
