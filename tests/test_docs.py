@@ -9,7 +9,7 @@ from types import ModuleType
 
 import pytest
 
-from seqloom.config.loading import load_config
+from seqloom.config.loading import load_config, preset_names
 from seqloom.config.sections import CorpusConfig
 from seqloom.data.files import read_records
 from seqloom.types import Record
@@ -28,6 +28,17 @@ def generate() -> ModuleType:
 
 def test_the_page_of_the_command_line_is_not_stale(generate: ModuleType) -> None:
     assert (ROOT / "docs" / "cli.md").read_text(encoding="utf-8") == generate.cli_page(), "make docs"
+
+
+def test_the_page_of_presets_is_not_stale_and_its_blocks_are_the_presets(generate: ModuleType, tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "presets.md").read_text(encoding="utf-8")
+    assert page == generate.presets_page(), "make docs"
+    shown = dict(re.findall(r"^## (\w+)\n.*?```yaml\n(.*?)```", page, re.MULTILINE | re.DOTALL))
+    assert list(shown) == preset_names()
+    for name, text in shown.items():
+        (tmp_path / f"{name}.yaml").write_text(text, encoding="utf-8")
+        own, of_page = load_config(preset=name)[0], load_config(tmp_path / f"{name}.yaml")[0]
+        assert of_page == own.model_copy(update={"preset": None})
 
 
 def test_every_verb_has_its_part(generate: ModuleType) -> None:

@@ -38,6 +38,4 @@ def __getattr__(name: str) -> Any:
     return getattr(import_module(_HOMES[name]), name)
 
 
-def __dir__() -> list[str]:
-    """The public names, for completion, whether they were used already or not."""
-    return list(__all__)
+__dir__ = __all__.copy  # for completion: the public names, whether they were used already or not

@@ -8,6 +8,7 @@ rarer than the 59 most frequent is one class together.
 from __future__ import annotations
 
 import json
+import math
 from typing import NamedTuple
 
 from seqloom.metrics.confusion import Confusion
@@ -46,7 +47,7 @@ class Sizes(NamedTuple):
 
 def bent(share: float) -> float:
     """Where on the colour scale a share stands."""
-    return share ** 0.5
+    return math.sqrt(share)
 
 
 def percent(share: float) -> str:

@@ -57,6 +57,7 @@ class Trainer:
         self.device = choose_device(self.options.device)
         self.model: Model = build_model(config, data.source, data.head, seed=self.options.seed)
         self.embedding_reports = insert_pretrained(self.model, data.source, data.head, fresh=start is None)
+        self.starts_trained = start is not None
         if start is not None:
             load_weights(self.model, start, str(folder))
         self.model.to(self.device)
@@ -107,6 +108,8 @@ class Trainer:
         progress.finished = self._limit_reached()
         if not progress.finished:
             self._try_largest()
+            if self.starts_trained and not progress.step and not progress.validations:
+                self._validate()  # what the weights are worth before; if nothing is better, they stay
         while not progress.finished:
             with closing(self.gradients.loader.through(self._groups(), progress.batch)) as groups:
                 for batches in groups:
@@ -303,8 +306,8 @@ class Trainer:
     def _training_row(self) -> dict[str, Any]:
         progress = self.progress
         done = progress.epoch + progress.batch / max(self.updates_per_epoch, 1)
-        return {"step": progress.step, "epoch": round(done, 3), "seconds": round(progress.seconds, 1),
-                "train_loss": progress.loss_sum / max(progress.tokens, 1),
+        trained = {"train_loss": progress.loss_sum / max(progress.tokens, 1)} if progress.step else {}
+        return {"step": progress.step, "epoch": round(done, 3), "seconds": round(progress.seconds, 1), **trained,
                 "learning_rate": self.schedule.at(max(progress.step, 1)),
                 "tokens_per_second": round(progress.tokens / max(progress.train_seconds, 1e-9), 1),
                 "teacher_forcing_ratio": progress.gold_ratio,

@@ -228,11 +228,14 @@ def _finish(trainer: Trainer, folder: Path, reporter: Reporter, signals: StopSig
     references = [data.head.texts_of(record) for record in data.valid_records]
     result = compared(data.head, outputs, references, list(names))
     shown = ", ".join(f"{name} {float(result[name]):.4g}" for name in names)
-    reporter.say(f"done: {progress.finished}. {progress.step:,} updates in {duration(progress.seconds)}; best at step "
-                 f"{progress.best_step:,}. Validation with the run's decoding options: {shown}")
+    best = f"best at step {progress.best_step:,}" if progress.best_step else \
+        "nothing was better than the weights it began with, which are kept"
+    reporter.say(f"done: {progress.finished}. {progress.step:,} updates in {duration(progress.seconds)}; {best}. "
+                 f"Validation with the run's decoding options: {shown}")
     if names and not any(float(result[name]) for name in names):
-        reporter.say(f"note: not one validation answer is right ({shown}): with many unknown symbols (above) take "
-                     "smaller ones, --set head.tokenizer=character; else train longer, or give more data")
+        smaller = "with many unknown symbols (above) take smaller ones, --set head.tokenizer=character; else "
+        reporter.say(f"note: not one validation answer is right ({shown}): {smaller * data.head.is_free_text}"
+                     "train longer, or give more data")
     with atomic_file(folder / CARD) as file:
         file.write(model_card(trainer.config, data, progress, result))
     signals.stop("the run is whole, but for its export to ONNX: seqloom export makes it", folder)

@@ -107,12 +107,14 @@ def free_token_accuracy(outputs: Sequence[Sequence[str]], references: Sequence[S
 
 def validation_line(row: dict[str, Any], metric: str, best: bool) -> str:
     """One validation as one line."""
-    shown = [f"epoch {row['epoch']:.1f}", f"step {row['step']:,}", f"loss {row['train_loss']:.3f}",
-             f"valid {row['valid_loss']:.3f}"]
+    shown = ["before the first update:"]
+    if row["step"]:
+        shown = [f"epoch {row['epoch']:.1f}", f"step {row['step']:,}", f"loss {row['train_loss']:.3f}"]
+    shown.append(f"valid {row['valid_loss']:.3f}")
     if metric != "loss":
         shown.append(f"{metric} {row[metric]:.4g}")
     free = f" free {row['free_token_accuracy']:.3f}" if "free_token_accuracy" in row else ""
     shown.append(f"accuracy gold {row['gold_token_accuracy']:.3f}{free}")
-    shown.append(f"{row['tokens_per_second']:,.0f} tokens/s")
-    shown.append(duration(row["seconds"]))
+    if row["step"]:
+        shown += [f"{row['tokens_per_second']:,.0f} tokens/s", duration(row["seconds"])]
     return "  ".join(shown) + ("  *best" if best else "")
