@@ -66,7 +66,7 @@ def test_both_languages_have_the_same_code_pictures_and_links(name: str) -> None
     links = [sorted(re.findall(r"\]\((\.\./(?!en/|ko/)[^)]+)\)", page)) for page in pages]
     assert links[0] == links[1]
     assert any(link.startswith("../../../src/seqloom/") for link in links[0]), "no link to the code"
-    assert [len(re.findall(r"^##? ", page, re.MULTILINE)) for page in pages] == [5, 5]
+    assert [len(re.findall(r"^## ", page, re.MULTILINE)) for page in pages] == [4, 4]
     assert len(re.findall(r"!\[[^]]+\]", pages[0])) == 1
 
 
