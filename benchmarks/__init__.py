@@ -12,5 +12,6 @@ settings     how long, how often and on what they measure
 floor        what the matrix products of an update cost by themselves
 training, prediction, scale   the three suites
 
-Beside them, scripts for a quick look at one part: kernels, onnx_step.
+Beside them, scripts for a quick look at one part: kernels, onnx_step; for one GPU: gpu; courses of training in several
+ways: curves; training on millions of pairs: scale_training.
 """

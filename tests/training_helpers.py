@@ -19,7 +19,7 @@ from seqloom.training.loop import Trainer
 from seqloom.training.prepare import prepare
 
 # What a clock decides: no two trainings agree on it.
-BY_THE_CLOCK = ("seconds", "train_seconds", "tokens_per_second")
+BY_THE_CLOCK = ("seconds", "train_seconds", "tokens_per_second", "data_wait_seconds")
 
 
 class Files(NamedTuple):

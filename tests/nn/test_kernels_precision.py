@@ -2,22 +2,36 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 import pytest
 import torch
 
 from seqloom.nn.kernels import precision
-from seqloom.nn.kernels.precision import BatchedProducts, fast_fp32, onednn_keeps_fp32, product_error
+from seqloom.nn.kernels.precision import (
+    BatchedProducts,
+    fast_fp32,
+    onednn_gain,
+    onednn_keeps_fp32,
+    product_error,
+    products_seconds,
+    serving_library,
+)
 
 CPU = torch.device("cpu")
 
 
 @pytest.fixture(autouse=True)
-def measured_anew() -> Iterator[None]:
+def measured_anew(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """As on a machine where oneDNN is twice as fast, whatever this one is."""
     onednn_keeps_fp32.cache_clear()
+    onednn_gain.cache_clear()
+    monkeypatch.setattr(precision, "products_seconds",
+                        lambda: 2.0 if torch.get_float32_matmul_precision() == "highest" else 1.0)
     yield
     onednn_keeps_fp32.cache_clear()
+    onednn_gain.cache_clear()
     assert torch.get_float32_matmul_precision() == "highest"
 
 
@@ -63,6 +77,46 @@ def test_a_library_that_rounds_to_bf16_is_not_taken(monkeypatch: pytest.MonkeyPa
     with fast_fp32():
         assert torch.get_float32_matmul_precision() == "highest"
     torch.set_float32_matmul_precision("highest")
+
+
+@pytest.mark.parametrize(("seconds", "served"), [(1.1, "highest"), (2.0, "medium")])
+def test_onednn_serves_a_small_model_where_it_is_clearly_faster(seconds: float, served: str,
+                                                  monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(precision, "product_error", lambda: 0.0)
+    monkeypatch.setattr(precision, "products_seconds",
+                        lambda: seconds if torch.get_float32_matmul_precision() == "highest" else 1.0)
+    with fast_fp32(small=True):
+        assert torch.get_float32_matmul_precision() == served
+    with fast_fp32():
+        assert torch.get_float32_matmul_precision() == "medium"
+    assert onednn_gain() == seconds
+    assert serving_library() == "oneDNN"
+    assert serving_library(small=True) == ("oneDNN" if served == "medium" else "the default library")
+
+
+def test_one_slow_moment_does_not_decide(monkeypatch: pytest.MonkeyPatch) -> None:
+    slow = iter([50.0, 1.0] + [1.0] * 2 * precision.MEASUREMENTS)
+    monkeypatch.setattr(precision, "products_seconds", lambda: next(slow))
+    assert onednn_gain() == 1.0
+
+
+def test_what_is_timed_takes_time() -> None:
+    assert products_seconds() > 1e-6  # 84 million operations
+
+
+@pytest.mark.parametrize(("parameters", "given", "kept"), [
+    (precision.SMALL_MODEL, None, str(precision.KEPT_SHAPES)), (precision.SMALL_MODEL - 1, None, None),
+    (precision.SMALL_MODEL, "17", "17")], ids=["large", "small", "the user's"])
+def test_a_large_model_lets_onednn_keep_less(parameters: int, given: str | None, kept: str | None,
+                                             monkeypatch: pytest.MonkeyPatch) -> None:
+    name = "ONEDNN_PRIMITIVE_CACHE_CAPACITY"
+    monkeypatch.delenv(name, raising=False)
+    if given is not None:
+        monkeypatch.setenv(name, given)
+    precision.bound_memory(parameters)
+    assert os.environ.get(name) == kept
+    monkeypatch.setenv(name, "")  # so that the variable is taken back at the end
+    monkeypatch.delenv(name)
 
 
 def test_measured_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 import torch
 
 from seqloom.data.batching import Groups, pad
-from seqloom.training.captured import SIGHTS
+from seqloom.training.captured import SIGHTS, WARM_UPS, CudaGraphs
 from seqloom.training.gradients import Gradients
 from seqloom.training.loader import Loader
 from seqloom.training.loop import Trainer
@@ -78,11 +79,13 @@ def test_a_batch_is_what_padding_its_examples_gives(files: Files, tmp_path: Path
         data.store.padded(np.array([], np.int64))
 
 
+@pytest.mark.parametrize("characters", [None, {"embedding_size": 3, "hidden_size": 2}], ids=["words", "characters"])
 @pytest.mark.parametrize("decoder", DECODERS.values(), ids=DECODERS)
-def test_captured_passes_give_the_gradient_of_ordinary_ones(decoder: dict[str, object], files: Files,
-                                                            tmp_path: Path) -> None:
+def test_captured_passes_give_the_gradient_of_ordinary_ones(
+        decoder: dict[str, object], characters: dict[str, int] | None, files: Files, tmp_path: Path) -> None:
     """In float64, with shapes rounded up and rows that count nothing."""
-    trainer = trainer_of(configuration(*files, decoder=decoder, training={"batch_size": 5}), tmp_path / "run")
+    config = configuration(*files, source={"characters": characters}, decoder=decoder, training={"batch_size": 5})
+    trainer = trainer_of(config, tmp_path / "run")
     trainer.model.double()
     groups = Groups(trainer.data.batches.plan(0), 2)
     captured = Gradients(trainer.model, trainer.data, trainer.options, trainer.device, Told().say, backend=Repeats())
@@ -98,6 +101,53 @@ def test_captured_passes_give_the_gradient_of_ordinary_ones(decoder: dict[str, o
         assert found.total == pytest.approx(expected.total, rel=1e-6)
         for parameter, value in zip(captured.parameters, wanted, strict=True):
             torch.testing.assert_close(parameter.grad, value, rtol=1e-7, atol=1e-12)
+
+
+def test_cuda_graphs_are_captured_as_torch_asks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a GPU: the calls, in the order of torch's page on CUDA graphs. Warm-ups and the capture run on one stream
+    apart, which waits for the present one and is waited for; all graphs share a pool; random numbers are put back."""
+    calls: list[str] = []
+
+    class Stream:
+        def __init__(self, name: str = "apart") -> None:
+            self.name = name
+
+        def wait_stream(self, other: Stream) -> None:
+            calls.append(f"{self.name} waits for {other.name}")
+
+    class Graph:
+        def replay(self) -> None:
+            calls.append("replay")
+
+        def pool(self) -> str:
+            return "pool"
+
+    @contextmanager
+    def on(stream: Stream) -> Iterator[None]:
+        calls.append(f"on {stream.name}")
+        yield
+        calls.append("off")
+
+    @contextmanager
+    def capture(graph: Graph, *, pool: str | None, stream: Stream, capture_error_mode: str) -> Iterator[None]:
+        calls.append(f"capture on {stream.name}, pool {pool}, {capture_error_mode}")
+        yield
+        calls.append("captured")
+
+    fakes = {"Stream": Stream, "CUDAGraph": Graph, "stream": on, "graph": capture,
+             "current_stream": lambda: Stream("present"), "get_rng_state": lambda: "drawn",
+             "set_rng_state": lambda state: calls.append(f"random state {state}")}
+    for name, fake in fakes.items():
+        monkeypatch.setattr(torch.cuda, name, fake)
+    loss, graphs = Loss(torch.zeros(()), torch.zeros(()), torch.zeros(())), CudaGraphs()
+    for pool in (None, "pool"):
+        calls.clear()
+        replay, result = graphs.capture(lambda: calls.append("run") or loss)
+        assert result is loss
+        replay()
+        assert calls == ["apart waits for present", "on apart", *["run"] * WARM_UPS, "off", "present waits for apart",
+                         f"capture on apart, pool {pool}, thread_local", "run", "captured", "random state drawn",
+                         "replay"]
 
 
 def test_a_capture_that_fails_is_said_once(files: Files, tmp_path: Path) -> None:

@@ -25,8 +25,9 @@ from training_helpers import Files, Told, configuration, rows_of, trainer_of
 
 # What other people's scripts read from metrics.jsonl.
 KEYS = """step epoch seconds train_loss learning_rate tokens_per_second teacher_forcing_ratio clipped_share bad_updates
-split_batches valid_loss gold_token_accuracy count exact_match cer wer substitutions insertions deletions bleu chrf
-free_token_accuracy accuracy_gap empty_rate repeated_rate identical_rate unknown_rate best""".split()
+split_batches data_wait_seconds valid_loss gold_token_accuracy count exact_match cer wer substitutions insertions
+deletions bleu chrf free_token_accuracy accuracy_gap empty_rate repeated_rate identical_rate unknown_rate
+best""".split()
 
 
 @pytest.fixture(scope="module")

@@ -183,7 +183,7 @@ class RecurrentDecoder(nn.Module):
         Where `own` is True the token is what `choose` makes of the previous step's outputs instead.
         """
         if own is None or choose is None:
-            if not self._is_sequential():
+            if not self.is_sequential():
                 return self._unroll_at_once(memory, state, tokens)
             if self.use_kernel and input_feeding.serves(self.context, self.recurrent):
                 return self._unroll_fused(memory, state, tokens)
@@ -215,7 +215,7 @@ class RecurrentDecoder(nn.Module):
         combined, hidden = input_feeding.unroll(self.context, self.recurrent, memory, start, embedded)
         return self._finish(combined, hidden, embedded.transpose(0, 1))
 
-    def _is_sequential(self) -> bool:
+    def is_sequential(self) -> bool:
         """Whether a step needs more of the previous step than the cells' states, as the whole-sequence call has them.
 
         With residual layers that call gives the top layer's output, which is then not the state that asks.

@@ -45,6 +45,14 @@ _FUSED = {"LongShortTermMemory": torch.lstm, "GatedRecurrentUnit": torch.gru,
           "TanhRecurrence": torch.rnn_tanh, "ReluRecurrence": torch.rnn_relu}
 
 
+def whole_sequence_refusal(layer: RecurrentLayer) -> str:
+    """Why a layer goes step by step, for people; empty where one call serves."""
+    cell = type(layer.cells[0]).__name__
+    if layer.plain:
+        return "built with plain=True"
+    return "" if cell in _FUSED else f"there is no kernel for the cell {cell}"
+
+
 def _flat_weights(cell: Cell, padded: bool) -> list[Tensor]:
     """Weights in the order of torch's kernels; with a further input column that holds the state at padding."""
     weight_input: Tensor = cell.weight_input
@@ -115,7 +123,7 @@ class RecurrentLayer(nn.Module):
     def forward(self, inputs: Float[Tensor, "B S I"], mask: Bool[Tensor, "B S"],
                 state: CellState | None = None) -> tuple[Float[Tensor, "B S O"], CellState]:
         cells: list[Cell] = list(self.cells)  # type: ignore[arg-type]
-        if not self.plain and type(cells[0]).__name__ in _FUSED:
+        if not whole_sequence_refusal(self):
             return fused(cells, inputs, mask, state)
         results = [scan(cell, inputs, mask, state or cell.initial_state(inputs.shape[0]), backward=backward)
                    for cell, backward in zip(cells, (False, True), strict=False)]

@@ -37,14 +37,20 @@ class Backend(Protocol):
 
 
 class CudaGraphs:
-    """torch.cuda.CUDAGraph, with one memory pool for all graphs: no two of them run at once."""
+    """torch.cuda.CUDAGraph, with one memory pool for all graphs: no two of them run at once, and what one leaves in the
+    pool is copied before the next one runs, so their order is free."""
 
     def __init__(self) -> None:
         self._pool: Any = None
+        self._stream: Any = None  # one for warm-ups and captures, as libraries keep handles and workspaces by stream
 
     def capture(self, function: Callable[[], Loss]) -> tuple[Callable[[], None], Loss]:
-        """See Backend."""
-        present, apart = torch.cuda.current_stream(), torch.cuda.Stream()  # type: ignore[no-untyped-call]
+        """See Backend. Random numbers go on as if none had been drawn: what an update draws must not depend on whether
+        its pass was captured in this session."""
+        drawn = torch.cuda.get_rng_state()
+        if self._stream is None:
+            self._stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+        present, apart = torch.cuda.current_stream(), self._stream
         apart.wait_stream(present)
         with torch.cuda.stream(apart):
             for _ in range(WARM_UPS):
@@ -52,9 +58,10 @@ class CudaGraphs:
         present.wait_stream(apart)
         graph = torch.cuda.CUDAGraph()
         # Of this thread alone: the loader takes pinned memory at the same time, which a capture would forbid.
-        with torch.cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local"):
+        with torch.cuda.graph(graph, pool=self._pool, stream=apart, capture_error_mode="thread_local"):
             result = function()
         self._pool = graph.pool()
+        torch.cuda.set_rng_state(drawn)
         return graph.replay, result
 
 
@@ -121,16 +128,21 @@ class CapturedPasses:
         return _Captured(list(_tensors(batch, own).values()), replay, result)
 
 
-def can_be_captured(model: nn.Module) -> bool:
-    """Whether nothing in the model asks the device for numbers on its way.
-
-    Plain recurrent cells are packed by lengths, copying asks how many symbols a source adds, and the loss that aligns
-    wants lengths on the host.
-    """
+def capture_refusal(model: nn.Module) -> str:
+    """Why passes over this model cannot be captured, for people; empty where nothing in it asks the device for numbers
+    on its way."""
     modules = list(model.modules())
-    held = all(module.hold for module in modules if isinstance(module, Cell))
-    asking = ("copy_gate", "alignment")
-    return held and all(getattr(module, name, None) is None for module in modules for name in asking)
+    if not all(module.hold for module in modules if isinstance(module, Cell)):
+        return "recurrent cells without gates are packed by lengths"
+    asking = {"copy_gate": "copying asks how many symbols a source adds",
+              "alignment": "the loss that aligns wants lengths on the host"}
+    return next((reason for name, reason in asking.items()
+                 if any(getattr(module, name, None) is not None for module in modules)), "")
+
+
+def can_be_captured(model: nn.Module) -> bool:
+    """Whether nothing in the model asks the device for numbers on its way."""
+    return not capture_refusal(model)
 
 
 def moved(batch: Batch, device: torch.device) -> Batch:

@@ -19,13 +19,14 @@ from seqloom.config.sections import TrainingConfig
 from seqloom.engines.torch import multiplies_bf16, to_tensors
 from seqloom.errors import TrainingError
 from seqloom.model import Model
-from seqloom.nn.kernels.precision import fast_fp32
+from seqloom.nn.kernels.precision import SMALL_MODEL, fast_fp32
 from seqloom.nn.kernels.static import static_shapes
 from seqloom.training.captured import Backend, CapturedPasses, CudaGraphs, Pass, can_be_captured, moved, rounded
 from seqloom.training.history import draw_own_history
 from seqloom.training.loader import Loader
 from seqloom.training.prepare import Prepared
 from seqloom.training.seeds import derived_seed, generator
+from seqloom.training.ways import ways
 from seqloom.types import Batch, Ints, Loss, Padded
 
 # What allocators say when there is not enough, in errors of no class of their own.
@@ -79,6 +80,7 @@ class Gradients:
         """backend: what captures passes; on a GPU CUDA graphs when none is given, elsewhere nothing is captured."""
         self.model, self.data, self.options, self.device, self.say = model, data, options, device, say
         self.parameters = [p for p in model.parameters() if p.requires_grad]
+        self.small = sum(p.numel() for p in self.parameters) < SMALL_MODEL
         self.told = 0
         if backend is None and device.type == "cuda":
             backend = CudaGraphs()
@@ -119,6 +121,10 @@ class Gradients:
             return "fp32"
         return "bf16 products with fp32 weights" if self._is_bf16() else "fp32 (there are no bf16 products here)"
 
+    def ways(self) -> str:
+        """How the passes are computed, for people."""
+        return ", ".join(ways(self.model, self.options, self.device, small=self.small, bf16=self._is_bf16()))
+
     def _is_bf16(self) -> bool:
         return self.options.precision == "bf16" and multiplies_bf16(self.device)
 
@@ -134,7 +140,7 @@ class Gradients:
         else:
             for parameter in self.parameters:
                 parameter.grad = None
-        torch.manual_seed(derived_seed(self.options.seed, step, "dropout"))
+        self._seed(derived_seed(self.options.seed, step, "dropout"))
         for part in parts:
             try:
                 losses.append(self._part(batches[part.number], part, step, gold_ratio))
@@ -143,6 +149,12 @@ class Gradients:
                     raise
                 return part
         return None
+
+    def _seed(self, seed: int) -> None:
+        """As torch.manual_seed, which takes a hundred times as long since it looks after every kind of device."""
+        torch.default_generator.manual_seed(seed)
+        if self.device.type != "cpu":
+            torch.get_device_module(self.device).manual_seed(seed)
 
     def _part(self, indices: Ints, part: Part, step: int, gold_ratio: float) -> Loss:
         rows = part.last - part.first
@@ -179,6 +191,8 @@ class Gradients:
 
     def _own_history(self, indices: Ints, part: Part, step: int, gold_ratio: float) -> Tensor | None:
         """Drawn for the whole batch, so that halves see what the whole would have seen."""
+        if gold_ratio >= 1:
+            return None
         shape = len(indices), int(self.data.lengths[indices, 1].max()) - 1
         random = generator(self.options.seed, step, part.number, "history")
         own = draw_own_history(self.options.teacher_forcing, gold_ratio, shape, random)
@@ -187,7 +201,7 @@ class Gradients:
     def _precision(self) -> AbstractContextManager[Any]:
         if self._is_bf16():
             return torch.autocast(self.device.type, torch.bfloat16)
-        return fast_fp32() if self.device.type == "cpu" else nullcontext()
+        return fast_fp32(small=self.small) if self.device.type == "cpu" else nullcontext()
 
     def _halves(self, part: Part, indices: Ints, step: int) -> list[Part]:
         rows = part.last - part.first

@@ -43,11 +43,22 @@ def _cells(recurrent: RecurrentStack) -> list[Cell]:
 
 def serves(context: Context, recurrent: RecurrentStack) -> bool:
     """Whether `unroll` computes what steps of this context and these cells do."""
-    if type(context) is not AttentionContext or not context.input_feeding or context.coverage or context.uses_last:
-        return False
+    return not refusal(context, recurrent)
+
+
+def refusal(context: Context, recurrent: RecurrentStack) -> str:
+    """Why it does not, for people; empty where it does."""
+    if type(context) is not AttentionContext:
+        return "its kernel knows the library's own attention only"
     score = context.attention.score
-    additive = type(score) is Concat and not score.deeper
-    return (score.bilinear or additive) and type(_cells(recurrent)[0]) in KERNELS
+    reasons = {
+        "it is for input feeding": not context.input_feeding,
+        "attention.coverage is on": context.coverage,
+        f"the score {type(score).__name__} reads the step before's weights": context.uses_last,
+        "attention.score_layers is more than 1": type(score) is Concat and bool(score.deeper),
+        f"it does not know the score {type(score).__name__}": not score.bilinear and type(score) is not Concat,
+        f"it does not know the cell {type(_cells(recurrent)[0]).__name__}": type(_cells(recurrent)[0]) not in KERNELS}
+    return next((reason for reason, applies in reasons.items() if applies), "")
 
 
 def unroll(context: AttentionContext, recurrent: RecurrentStack, memory: Memory, start: Start,

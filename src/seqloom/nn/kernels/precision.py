@@ -1,15 +1,18 @@
 """Which library multiplies fp32 matrices on a CPU.
 
-torch has two: its default BLAS and oneDNN. oneDNN is 1.3 to 2 times faster on the products of training (on AVX-512
-CPUs, from about six rows on), and the BLAS is 2 to 3 times faster on the batched vector products of attention.
-oneDNN serves fp32 only when torch is told that bf16 products are allowed ("medium"); most CPUs compute in fp32 all
-the same, but one with bf16 matrix units (AMX) may not. Here fp32 stays fp32: `fast_fp32` measures first.
+torch has two: its default BLAS and oneDNN. On some CPUs oneDNN is twice as fast on the products of training, on others
+both run near the processor's peak; for a small model the BLAS is then the better one, since oneDNN makes and keeps
+code for every shape that it meets, about half a megabyte each. The BLAS is 2 to 3 times faster on the batched vector
+products of attention everywhere. oneDNN serves fp32 only when torch is told that bf16 products are allowed ("medium");
+most CPUs compute in fp32 all the same, but one with bf16 matrix units (AMX) may not. Here fp32 stays fp32: `fast_fp32`
+measures first.
 """
 
 from __future__ import annotations
 
 import functools
 import os
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -19,9 +22,15 @@ import torch
 # Relative error of a product, in norm: fp32 is near 4e-7, TF32 near 3e-4, bf16 near 3e-3.
 FP32_ERROR = 4e-6
 
+# oneDNN serves a small model where it is at least so many times as fast: far from the 1.0 to 1.1 of CPUs on which both
+# are at the peak, and from the 1.6 to 2 of others, so that noise does not change what a machine chooses.
+WORTH = 1.35
+MEASUREMENTS = 6
+
 # Shapes for which oneDNN keeps the code it made, of 1,024 that it would keep: a product of fp32 matrices takes half a
-# megabyte. Those of one update are about 60, and what is used seldom costs a millisecond to make again.
-KEPT_SHAPES = 256
+# megabyte. Those of one update are about 60, and what is used seldom costs a millisecond to make again. That is little
+# for a large model; in a small one it is a tenth of the time, and keeping all takes no more memory than making it anew.
+KEPT_SHAPES, SMALL_MODEL = 256, 4_000_000
 
 # oneDNN's own setting, apart from CUDA's; torch 2.9 or later has it.
 _ONEDNN: Any = getattr(torch.backends.mkldnn, "matmul", None)
@@ -79,22 +88,53 @@ def onednn_keeps_fp32() -> bool:
         return product_error() <= FP32_ERROR
 
 
+def products_seconds() -> float:
+    """Seconds of two products of training, as they are set now."""
+    seconds = 0.0
+    for rows, inner, columns in ((64, 512, 1024), (32, 256, 1024)):
+        left, right = torch.ones(rows, inner), torch.ones(columns, inner).t()
+        began = time.perf_counter()
+        torch.mm(left, right)
+        seconds += time.perf_counter() - began
+    return seconds
+
+
+@functools.cache
+def onednn_gain() -> float:
+    """Measured once in a process: how many times as fast as the default library oneDNN is; the best of several each."""
+    setting = _Setting()
+    best = {setting.onednn: float("inf"), setting.default: float("inf")}
+    for _ in range(MEASUREMENTS):
+        for value in best:
+            with setting.at(value):
+                best[value] = min(best[value], products_seconds())
+    return best[setting.default] / best[setting.onednn]
+
+
+def serving_library(*, small: bool = False) -> str:
+    """Which library multiplies fp32 on the CPU inside `fast_fp32`, for people: "oneDNN", or "the default library"."""
+    return "oneDNN" if onednn_keeps_fp32() and (not small or onednn_gain() >= WORTH) else "the default library"
+
+
 @contextmanager
-def fast_fp32() -> Iterator[None]:
-    """Inside, fp32 products on the CPU run in oneDNN if it keeps fp32's rounding error, else at torch's "highest"
-    precision. CUDA computes in true fp32 either way. The setting is one for the whole process, and is put back.
+def fast_fp32(*, small: bool = False) -> Iterator[None]:
+    """Inside, fp32 products on the CPU run in oneDNN if it keeps fp32's rounding error and, for a small model, is
+    `WORTH` it, else at torch's "highest" precision. CUDA computes in true fp32 either way. The setting is one for the
+    whole process, and is put back.
     """
     setting = _Setting()
     if not setting.exists:
         yield
         return
-    with setting.at(setting.onednn if onednn_keeps_fp32() else setting.default):
+    with setting.at(setting.onednn if serving_library(small=small) == "oneDNN" else setting.default):
         yield
 
 
-def bound_memory() -> None:
-    """Let oneDNN keep less, unless the user has said how much. It looks when it first computes something."""
-    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", str(KEPT_SHAPES))
+def bound_memory(parameters: int = SMALL_MODEL) -> None:
+    """Let oneDNN keep less for a model of so many parameters, unless it is small or the user has said how much. It
+    looks when it first computes something."""
+    if parameters >= SMALL_MODEL:
+        os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", str(KEPT_SHAPES))
 
 
 class BatchedProducts:
