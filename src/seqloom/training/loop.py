@@ -53,9 +53,9 @@ class Trainer:
         they are another model's."""
         self.config, self.options = config, config.training
         self.data, self.folder, self.reporter = data, folder, reporter
-        bound_memory()
         self.device = choose_device(self.options.device)
         self.model: Model = build_model(config, data.source, data.head, seed=self.options.seed)
+        bound_memory(self.model.parameter_count())
         self.embedding_reports = insert_pretrained(self.model, data.source, data.head, fresh=start is None)
         self.starts_trained = start is not None
         if start is not None:
@@ -72,6 +72,7 @@ class Trainer:
         self.schedule = Schedule(self.options.schedule, base_rate(self.options), self.progress.rate)
         self.updates_per_epoch = 0
         self.saved = 0.0  # progress.seconds at the last checkpoint
+        self.waited = 0.0  # the loader's seconds of waiting at the last validation
         self.events = Events(folder, enabled=False, step=0)
 
     # --- the loop ---
@@ -282,6 +283,7 @@ class Trainer:
             progress.forcing_off = True
         progress.validations += 1
         progress.begin_interval()
+        self.waited = self.gradients.loader.waited
         if finite:
             self.guard.remember()
         else:
@@ -312,7 +314,8 @@ class Trainer:
                 "tokens_per_second": round(progress.tokens / max(progress.train_seconds, 1e-9), 1),
                 "teacher_forcing_ratio": progress.gold_ratio,
                 "clipped_share": progress.clipped / max(progress.updates, 1),
-                "bad_updates": progress.bad_updates, "split_batches": progress.split_batches}
+                "bad_updates": progress.bad_updates, "split_batches": progress.split_batches,
+                "data_wait_seconds": round(self.gradients.loader.waited - self.waited, 3)}
 
     def save(self) -> None:
         """Write checkpoints/last: everything that `resume` needs."""

@@ -205,6 +205,8 @@ def _announce(trainer: Trainer, data: Prepared, reporter: Reporter) -> None:
     threads = torch.get_num_threads()
     reporter.say(f"model: {trainer.model.parameter_count():,} parameters on {trainer.device}, "
                  f"{threads} thread{'s' * (threads != 1)}, {trainer.gradients.precision_name()}")
+    if way := trainer.gradients.ways():
+        reporter.say(f"kernels: {way}")
     reporter.say(f"plan: {len(data.store):,} examples in {plan:,} batches of {options.batch_size} {options.batch_type} "
                  f"({100 * waste.total:.1f} % padding), at most {options.epochs} epochs; best by {data.metric}")
 

@@ -25,6 +25,7 @@ from seqloom.types import END, Batch
 
 # Not measured at every validation: they take longer than the rest together, or say the same.
 SELDOM = ("ter", "rouge_1", "rouge_2", "rouge_l")
+SHOWN_WAIT = 1.0  # seconds between two validations in which training stood and waited for data
 LOWER_IS_BETTER = ("loss", *(name for name, metric in METRICS.items() if metric.better == "lower"))
 
 
@@ -117,4 +118,6 @@ def validation_line(row: dict[str, Any], metric: str, best: bool) -> str:
     shown.append(f"accuracy gold {row['gold_token_accuracy']:.3f}{free}")
     if row["step"]:
         shown += [f"{row['tokens_per_second']:,.0f} tokens/s", duration(row["seconds"])]
+    if row.get("data_wait_seconds", 0.0) >= SHOWN_WAIT:
+        shown.append(f"waited {row['data_wait_seconds']:.1f} s for data")
     return "  ".join(shown) + ("  *best" if best else "")
