@@ -14,7 +14,7 @@ from seqloom.config.sections import EncoderConfig
 from seqloom.nn.characters import CharacterEncoder, short_and_long
 from seqloom.nn.encoders import TextEncoder
 from seqloom.nn.kernels.static import static_shapes
-from seqloom.types import UNKNOWN, Padded
+from seqloom.types import Padded
 from tiny import gradients, randomise
 
 WORDS = [[4, 5, 6, 7, 8, 4, 5], [5], [], [6, 4], [5], [8, 8, 8], [4, 5, 6, 7, 8, 4, 6], [6, 4], [1, 4]]
@@ -93,9 +93,8 @@ def test_the_cut_leaves_the_least_padding(lengths: list[int]) -> None:
 # --- inside the encoder of a text ------------------------------------------------------------------------------------
 
 
-def text_encoder(word_dropout: float = 0.0) -> tuple[TextEncoder, Padded]:
-    encoder = TextEncoder(12, 4, EncoderConfig(hidden_size=3), characters=CharacterEncoder(10, 3, 2),
-                          word_dropout=word_dropout).double()
+def text_encoder() -> tuple[TextEncoder, Padded]:
+    encoder = TextEncoder(12, 4, EncoderConfig(hidden_size=3), characters=CharacterEncoder(10, 3, 2)).double()
     randomise(encoder)
     ids = torch.tensor([[4, 5, 6, 3], [7, 3, 0, 0]])
     letters = characters_of([[4, 5], [6], [4, 6, 7], [], [7, 7], [], [], []], rows=2)
@@ -109,22 +108,3 @@ def test_characters_stand_beside_the_embedding() -> None:
     theirs = torch_layers("lstm", encoder.recurrent, 8)
     outputs, _ = theirs(beside[:1])
     torch.testing.assert_close(encoder(source).values[:1], outputs, **EXACT)
-
-
-def test_dropped_words_are_unknown_ones_in_training_alone() -> None:
-    """Special symbols stay; every word is dropped about as often as asked for."""
-    encoder, source = text_encoder(word_dropout=0.3)
-    seen: list[Tensor] = []
-    encoder.embedding.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
-    torch.manual_seed(1)
-    for _ in range(400):
-        encoder.train()(source)
-    read = torch.stack(seen)
-    assert set(read.unique().tolist()) == {0, UNKNOWN, 3, 4, 5, 6, 7}
-    words = source.main > 3
-    assert ((read == source.main) | (read == UNKNOWN)).all()
-    assert (read == source.main)[:, ~words].all()
-    assert (read == UNKNOWN)[:, words].double().mean(0) == pytest.approx([0.3] * 4, abs=0.08)
-    seen.clear()
-    encoder.eval()(source)
-    assert torch.equal(seen[0], source.main)

@@ -28,7 +28,7 @@ from tiny import TRIALS, record, tiny
 from training_helpers import Killed, at_update, configuration, kill, state_of
 
 SMALL = ["source.embedding_size=6", "encoder.hidden_size=16", "source.tokenizer.min_frequency=2", "training.epochs=8",
-         "source.tokenizer.lowercase=true", "source.characters={embedding_size: 8, hidden_size: 8, word_dropout: 0.1}",
+         "source.tokenizer.lowercase=true", "source.characters={embedding_size: 8, hidden_size: 8}",
          "training.batch_size=8", "training.learning_rate=0.02", "training.threads=1", "data.valid_fraction=0.2"]
 HEADS = {"tags": ["head=tags", "encoder.bidirectional=false"], "label": ["head=label"],
          "sequence": ["decoder.hidden_size=16", "decoder.embedding_size=8", "decoder.context=in_step",
@@ -175,11 +175,11 @@ def test_tags_come_step_by_step(run: Path, engine: str) -> None:
 
 
 def test_broken_off_training_goes_on_bit_for_bit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With words dropped at random, and examples in memory-mapped arrays as always."""
+    """With dropout, and examples in memory-mapped arrays as always."""
     train = write(tmp_path / "train.tsv", rows("sequence", 24))
     valid = write(tmp_path / "valid.tsv", rows("sequence", 6, seed=5))
     config = configuration(train, valid, source={
-        "characters": {"embedding_size": 3, "hidden_size": 3, "word_dropout": 0.3}})
+        "characters": {"embedding_size": 3, "hidden_size": 3}}, encoder={"embedding_dropout": 0.2})
     straight = train_run(config, tmp_path / "straight")
     monkeypatch.setattr(loop, "SAVE_SECONDS", 0.0)
     at_update(monkeypatch, {5: kill})

@@ -12,7 +12,6 @@ from pydantic import Discriminator, Field, Tag
 
 from seqloom.config.base import (
     Column,
-    Dropout,
     Positive,
     PretrainedConfig,
     Section,
@@ -41,8 +40,6 @@ class CharactersConfig(Section):
     hidden_size: Positive = text(32, "State size of each direction of the encoder that reads a word's characters.")
     max_length: Positive = text(30, "Characters of a word that are read: its first half and its last, when longer.")
     min_frequency: Positive = text(2, "Characters seen less often in training are unknown.")
-    word_dropout: Dropout = text(0.0, "Share of words that training shows as unknown, so that their characters have to "
-                                      "tell (Lample et al. 2016, §4.1, do so with half of those seen once).")
 
 
 class TextSourceConfig(SourceSection):

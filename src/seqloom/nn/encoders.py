@@ -11,7 +11,7 @@ from seqloom.config.sections import EncoderConfig
 from seqloom.nn.characters import CharacterEncoder
 from seqloom.nn.memory import Memory, real_positions, states_after
 from seqloom.nn.recurrent import RecurrentStack
-from seqloom.types import PADDING, SPECIAL_NAMES, UNKNOWN, Padded
+from seqloom.types import PADDING, Padded
 
 
 class FeatureEncoder(nn.Module):
@@ -49,11 +49,10 @@ class TextEncoder(nn.Module):
     """
 
     def __init__(self, symbols: int, embedding_size: int, config: EncoderConfig, *, features: bool = False,
-                 characters: CharacterEncoder | None = None, word_dropout: float = 0.0, plain: bool = False) -> None:
+                 characters: CharacterEncoder | None = None, plain: bool = False) -> None:
         super().__init__()
         self.embedding = nn.Embedding(symbols, embedding_size, padding_idx=PADDING)
         self.characters = characters
-        self.word_dropout = word_dropout
         self.recurrent = RecurrentStack(
             config.cell, embedding_size + (0 if characters is None else characters.output_size), config.hidden_size,
             layers=config.layers, bidirectional=config.bidirectional, dropout=config.dropout, residual=config.residual,
@@ -74,11 +73,7 @@ class TextEncoder(nn.Module):
         return memory if self.features is None else self.features(memory, source)
 
     def _embedded(self, source: Padded) -> Float[Tensor, "B S E"]:
-        ids = source.main
-        if self.training and self.word_dropout:
-            dropped = torch.rand(ids.shape, device=ids.device) < self.word_dropout
-            ids = torch.where(dropped & (ids >= len(SPECIAL_NAMES)), UNKNOWN, ids)
-        embedded: Tensor = self.embedding(ids)
+        embedded: Tensor = self.embedding(source.main)
         if self.characters is None:
             return embedded
         return torch.cat([embedded, self.characters(source.fields["characters"])], 2)

@@ -145,7 +145,7 @@ class Source(SourceBase):
         if options is not None and self.characters is not None:
             inside = CharacterEncoder(self.characters.table.size, options.embedding_size, options.hidden_size)
         return TextEncoder(self.tokenizer.size, self.config.embedding_size, config.encoder, features=features,
-                           characters=inside, word_dropout=0.0 if options is None else options.word_dropout)
+                           characters=inside)
 
     def insert_pretrained(self, encoder: TextEncoder, *, fresh: bool) -> list[str]:
         """Vectors into the embeddings. Raises DataError where their size is not the embedding's."""
