@@ -12,7 +12,7 @@ import pytest
 
 import seqloom
 from seqloom.config.loading import load_config
-from seqloom.data.generated import moving, shapes, tones, vectors
+from seqloom.data.generated import language, moving, shapes, tones, vectors
 from source_tree import ROOT
 
 PAGE = (ROOT / "docs" / "settings.md").read_text(encoding="utf-8")
@@ -21,10 +21,10 @@ BLOCKS = {re.sub(r"\W+", "-", title).strip("-"): code for title, code in re.find
 SMALL = ["training.max_steps=2", "training.threads=1", "training.batch_size=4"]
 
 
-def test_the_five_pictures_are_there() -> None:
+def test_the_pictures_are_there() -> None:
     assert list(BLOCKS) == ["One-to-one-a-vector-a-class", "One-to-many-a-picture-a-sentence",
                             "Many-to-one-sound-a-word", "Many-to-many-sound-text",
-                            "Many-to-many-in-step-frames-a-tag-for-each"]
+                            "No-source-a-text-what-comes-next", "Many-to-many-in-step-frames-a-tag-for-each"]
 
 
 def test_the_configuration_shown_is_one(tmp_path: Path) -> None:
@@ -38,7 +38,7 @@ def test_the_configuration_shown_is_one(tmp_path: Path) -> None:
 def test_a_block_trains_and_answers(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
                                     capsys: pytest.CaptureFixture[str]) -> None:
     module: ModuleType
-    for module in (moving, shapes, tones, vectors):
+    for module in (language, moving, shapes, tones, vectors):
         monkeypatch.setattr(module, "write", partial(module.write, train=12, valid=4, test=2))
     full = seqloom.train
 

@@ -62,16 +62,28 @@ def run_task(name: str, out: str | None = None, *, overwrite: bool = False, quie
     say(f"\n{task.title}, trained in {duration(seconds)}.\n")
     say(f"Held-out test: {task.measure} {float(scores[task.measure]):.4f} of {scores['count']:,}.\n\n")
     model = load(folder)
-    records = read_records([CorpusConfig(path=str(files["test"]))], None, ("source", "target"))
-    shown = [record for record in islice(records, SHOWN) if isinstance(record, Record)]
+    shown = _shown(files["test"], text_alone=model.head.is_stream)
     answers = list(model.predict_records(shown, attention=True))
     for record, answer in zip(shown, answers, strict=True):
-        say(f"  {record.text('source')}  →  {answer.text}   (it is: {record.text('target')})\n")
+        given, first_line = record.text(model.source.roles[0]), answer.text.partition("\n")[0]
+        say(f"  {given}  →  {first_line}   (it is: {record.text('target')})\n")
     for line in _pictures(folder, evaluation, shown, answers):
         say(f"\n{line}\n")
-    say(f"\nTry next:\n  seqloom predict {folder} {folder}/test.tsv\n"
-        f"  seqloom evaluate {folder} {folder}/test.tsv --json\n")
+    say(f"\nTry next:\n  seqloom predict {folder} {folder}/{files['test'].name}\n"
+        f"  seqloom evaluate {folder} {folder}/{files['test'].name} --json\n")
     return folder
+
+
+def _shown(path: Path, *, text_alone: bool) -> list[Record]:
+    """The first examples of a test file; of a text the first half of each line, with the other half as its target."""
+    roles = ("text",) if text_alone else ("source", "target")
+    found = read_records([CorpusConfig(path=str(path))], None, roles)
+    records = [record for record in islice(found, SHOWN) if isinstance(record, Record)]
+    if not text_alone:
+        return records
+    halves = [(record, record.text("text"), len(record.text("text")) // 2) for record in records]
+    return [Record({"text": text[:middle], "target": text[middle:]}, record.path, record.line)
+            for record, text, middle in halves]
 
 
 def _pictures(folder: Path, evaluation: Evaluation, shown: list[Record], answers: list[Prediction]) -> list[str]:

@@ -7,13 +7,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
+from seqloom._version import __version__
 from seqloom.config.sections import Column, CorpusConfig, DecodingConfig
 from seqloom.data.files import header_notes, read_records
-from seqloom.errors import DataError, counted
-from seqloom.metrics import bits_per_character, degeneration_rates, evaluate_outputs, paired_bootstrap, perplexity
+from seqloom.errors import DataError, UsageError, counted
+from seqloom.metrics import degeneration_rates, evaluate_outputs, paired_bootstrap
 from seqloom.metrics.confusion import Confusion
+from seqloom.metrics.likelihood import likelihood_of
 from seqloom.metrics.significance import Comparison
 from seqloom.predictor import Predictor
 from seqloom.progress import Reporter
@@ -54,6 +54,8 @@ def evaluate_files(predictor: Predictor, corpora: Sequence[CorpusConfig], *, met
     Raises DataError when no line is left, and as `read_records` does.
     """
     reporter = reporter or Reporter()
+    if predictor.head.is_stream:
+        return _evaluate_text(predictor, corpora, metrics, reporter)
     records, notes, bad = read_examples(predictor, corpora)
     if not records:
         raise DataError(f"no usable test example; {notes[0].partition(';')[0]}",
@@ -89,6 +91,37 @@ def evaluate_files(predictor: Predictor, corpora: Sequence[CorpusConfig], *, met
     scores.update(signature=signature, bad_lines=bad, engine=predictor.engine.name, seconds=round(seconds, 3))
     reporter.finish()
     return Evaluation(scores, outputs, references, predictions, notes, confusion)
+
+
+def _evaluate_text(predictor: Predictor, corpora: Sequence[CorpusConfig], metrics: Sequence[str] | None,
+                   reporter: Reporter) -> Evaluation:
+    """The files as one text, each symbol scored after all that stand before it: `count` symbols, line ends among them.
+
+    Raises UsageError for metrics, which compare answers with targets.
+    """
+    if metrics:
+        raise UsageError(f"metrics are asked for ({', '.join(metrics)}), but a language model has no answers to "
+                         "compare", fix="leave them out: perplexity and bits_per_character are always there")
+    records, notes, bad = read_examples(predictor, corpora)
+    began = time.perf_counter()
+
+    def lines() -> Iterator[str]:
+        for number, record in enumerate(records):
+            reporter.progress("scoring", number, len(records))
+            yield record.text("text")
+
+    found = predictor.head.score_text(predictor.engine, lines())
+    if found.unknown:
+        notes.append(f"{counted(found.unknown, 'symbol')} of the text stand in no training text: each counts as the "
+                     "unknown symbol")
+    scores = {"count": found.symbols, "characters": found.characters, "unknown": found.unknown,
+              "loss": -found.score / max(found.symbols, 1),
+              **likelihood_of(found.score, found.symbols, found.characters),
+              "signature": f"bits_per_character|characters:code points with line ends|state:carried|"
+                           f"version:{__version__}", "bad_lines": bad, "engine": predictor.engine.name,
+              "seconds": round(time.perf_counter() - began, 3)}
+    reporter.finish()
+    return Evaluation(scores, [], [], [], notes, None)
 
 
 def read_examples(predictor: Predictor, corpora: Sequence[CorpusConfig]) -> tuple[list[Record], list[str], int]:
@@ -193,7 +226,4 @@ def _likelihood(predictor: Predictor, records: Sequence[Record], reporter: Repor
             total += scored.score
             tokens += len(scored.token_scores)
             characters += len(scored.text)
-    if not tokens or not characters:
-        return {}
-    found = {"perplexity": perplexity(total, tokens), "bits_per_character": bits_per_character(total, characters)}
-    return {name: value for name, value in found.items() if np.isfinite(value)}
+    return likelihood_of(total, tokens, characters)

@@ -28,9 +28,15 @@ class Model(nn.Module):
 
     def encode(self, source: Padded, before: Memory | None = None) -> Memory:
         """The memory of a padded source (torch tensors); `before`: of what stood in front of it, to go on from."""
-        assert self.encoder is not None
-        memory: Memory = self.encoder(source) if before is None else self.encoder(source, before)
+        reader = self.head.encode if self.encoder is None else self.encoder  # without a source the head reads the text
+        memory: Memory = reader(source) if before is None else reader(source, before)  # type: ignore[operator]
         return memory
+
+    def begin(self, source: Padded) -> Any:
+        """What the head's steps need, and the state before the first of them."""
+        if self.encoder is None:
+            return self.head.begin(source)  # type: ignore[operator]
+        return self.head.begin(self.encode(source))  # type: ignore[operator]
 
     def forward(self, batch: Batch, own: Tensor | None = None, state: Any = None) -> Loss:
         """Loss of a batch (torch tensors); `own`: see SequenceModule.loss; `state`: see Loss.state."""

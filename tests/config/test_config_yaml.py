@@ -137,7 +137,7 @@ def test_flow_reads_back(value: Any) -> None:
 
 
 PAIRS = [(source, head) for source, heads in SETTINGS.items() for head in heads
-         if source in sections()["source"].models and head != "language"]
+         if source in sections()["source"].models]
 
 
 def default(source: str, head: str) -> Config:

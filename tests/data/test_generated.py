@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from seqloom.data.arrays import read_frames
-from seqloom.data.generated import moving, reports, reviews, sentences, shapes, tones, vectors
+from seqloom.data.generated import language, moving, reports, reviews, sentences, shapes, tones, vectors
 from seqloom.data.pictures import Shape, read_pages, read_picture
 from seqloom.data.sounds import read_sound
 from seqloom.errors import MissingExtraError
@@ -55,6 +55,20 @@ def test_the_same_seed_gives_the_same_files(tmp_path: Path, task: str) -> None:
             array.close()
         contents.append((b"".join(path.read_bytes() for path in files), arrays))
     assert contents[0] == contents[1] != contents[2]
+
+
+# --- a text to go on with ---------------------------------------------------------------------------------------------
+
+
+def test_the_last_verb_of_a_line_agrees_with_its_first_noun(tmp_path: Path) -> None:
+    paths = language.write(tmp_path, 200, 3, 4)
+    assert [len(path.read_text(encoding="utf-8").splitlines()) for path in paths.values()] == [200, 3, 4]
+    assert paths["train"].read_bytes() == language.write(tmp_path / "again", 200, 3, 4)["train"].read_bytes()
+    assert paths["train"].read_bytes() != language.write(tmp_path / "other", 200, 3, 4, seed=2)["train"].read_bytes()
+    for line in paths["train"].read_text(encoding="utf-8").splitlines():
+        words = line.split()
+        verbs = [word for word in words if word.removesuffix("s") in language.SLEEPS]
+        assert (words[1] in language.NOUNS) == (verbs[0] not in language.SLEEPS)
 
 
 # --- vectors ---------------------------------------------------------------------------------------------------------

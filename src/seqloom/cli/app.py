@@ -43,6 +43,7 @@ seqloom demo --task tag               # words → parts of speech, where many wo
 seqloom demo --task summarize         # a report of a match → who beat whom; names are copied
 seqloom demo --task caption           # drawn shapes → what a grammar says of them
 seqloom demo --task speech            # the tones of a telephone → the keys that were dialled
+seqloom demo --task lm                # the beginning of a line → how a rhyme may go on
 seqloom demo --task frames            # frames of a moving shape → where it moves, frame by frame
 seqloom demo --task vectors           # a vector → which of three shells it lies in""",
     predict: """\

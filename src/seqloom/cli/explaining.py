@@ -99,7 +99,9 @@ def _input(predictor: Predictor, text: str, features: str | None) -> dict[str, s
         raise UsageError("this run reads features beside the source", fix="give them: --features 'V;PST'")
     if features is not None and not reads_features:
         raise UsageError("--features is given, but this run reads none", fix="leave it out")
-    return {"source": text} if features is None else {"source": text, "features": unicode_text("--features", features)}
+    if features is None:
+        return {predictor.source.roles[0]: text}
+    return {"source": text, "features": unicode_text("--features", features)}
 
 
 def draw_curves(run: str, output: str, keys: str | None, *, everything: bool = False) -> None:

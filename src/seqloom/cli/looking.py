@@ -91,7 +91,8 @@ def curves(
 
 def demo(
     task: Annotated[str, typer.Option("--task", metavar="NAME", help=(
-        "What is learned: dates, classify, tag, summarize, caption, speech, frames, vectors (see below)."))] = "dates",
+        "What is learned: dates, classify, tag, summarize, caption, speech, lm, frames, vectors (see below)."
+    ))] = "dates",
     out: Annotated[str | None, typer.Option(
         "--out", metavar="RUN", help="Run folder to write; runs/TASK when not given.")] = None,
     overwrite: Overwrite = False,

@@ -67,7 +67,7 @@ class TagsHeadConfig(HeadSection):
 
 
 class LanguageHeadConfig(HeadSection):
-    """A language model: the next symbol of a text, without a source. Not built yet: it is refused."""
+    """A language model: the next symbol of a text, without a source."""
 
     kind: Literal["language"] = "language"
     reads: ClassVar[tuple[str, ...]] = (
@@ -77,7 +77,8 @@ class LanguageHeadConfig(HeadSection):
     one_hot: bool = text(False, "Feed symbols as one-hot vectors in place of embeddings.")
     pretrained: PretrainedConfig | None = text(None, "Start the embeddings from these vectors.")
     tie_embeddings: Tie = text("none", "output: the embedding is the output layer too.")
-    window: Positive = text(100, "Symbols after which back-propagation is cut off; the state goes on.")
+    window: Positive = text(100, "Symbols after which back-propagation is cut off; the state goes on. A batch is one "
+                                 "window of each of training.batch_size streams.")
 
     @property
     def roles(self) -> tuple[str, ...]:

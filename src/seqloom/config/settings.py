@@ -63,11 +63,28 @@ def history(config: Config) -> Problems:
                       "from answers of its own", "leave training.teacher_forcing out")
 
 
-def not_built(config: Config) -> Problems:
-    """Parts that have their place in the configuration, and no network yet."""
-    if isinstance(config.head, LanguageHeadConfig):
-        yield Problem("head.kind is language, which this version cannot train yet",
-                      "set head.kind to sequence, label or tags")
+def one_text(config: Config) -> Problems:
+    """A language model reads one text in its order: what is about separate examples means nothing."""
+    if not isinstance(config.head, LanguageHeadConfig):
+        return
+    corpora = [*config.data.train, *config.data.valid]
+    asked = [("data.drop_duplicates is true", config.data.drop_duplicates, "set data.drop_duplicates to false"),
+             ("data.columns is given", bool(config.data.columns) or any(corpus.columns for corpus in corpora),
+              "leave it out: a text has no columns"),
+             ("a corpus has a weight", any(corpus.weight != 1 for corpus in corpora),
+              "leave it out; name a file twice to read it twice"),
+             ("a corpus has source and target", any(corpus.path is None for corpus in corpora),
+              "give text files by `path`"),
+             ("training.batch_type is tokens", config.training.batch_type == "tokens",
+              "set training.batch_type to sentences: batch_size counts streams of head.window symbols"),
+             ("decoding.replace_unknown is true", config.decoding.replace_unknown, "set it to false"),
+             ("decoding.coverage_penalty is not 0", config.decoding.coverage_penalty > 0, "set it to 0"),
+             ("decoding.shortlist is true", config.decoding.shortlist, "set it to false"),
+             ("decoding.max_length_ratio is given", config.decoding.max_length_ratio is not None,
+              "set decoding.max_length: it counts the continuation alone")]
+    for given, is_given, fix in asked:
+        if is_given:
+            yield Problem(f"{given}, but head.kind is language, which reads one text without a source", fix)
 
 
 def characters(config: Config) -> Problems:
@@ -117,4 +134,4 @@ def language_ties(config: Config) -> Problems:
 
 
 SETTING_CHECKS: tuple[Callable[[Config], Problems], ...] = (
-    setting, metric, tags, history, not_built, characters, nothing_to_copy, language_ties)
+    setting, metric, tags, history, one_text, characters, nothing_to_copy, language_ties)

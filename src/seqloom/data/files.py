@@ -20,6 +20,7 @@ from seqloom.data.tables import Request, checked_record, csv_rows, table_records
 from seqloom.errors import DataError, UsageError
 from seqloom.types import BadRecord, Record
 
+TEXT = ("text",)  # the roles of a language model
 CONLLU_COLUMNS = ("ID", "FORM", "LEMMA", "UPOS", "XPOS", "FEATS", "HEAD", "DEPREL", "DEPS", "MISC")
 CONLLU_DEFAULTS: dict[str, Column] = {"source": 2, "target": 4}
 
@@ -108,9 +109,21 @@ def format_of(name: str) -> str:
     return next((format for known, format in SUFFIXES.items() if known == suffix), "tsv")
 
 
+def _text_records(lines: Iterator[Line], request: Request) -> Iterator[Record | BadRecord]:
+    """Every line as it is: no columns, and an empty one is one."""
+    for line in lines:
+        yield (BadRecord(line.problem, request.name, line.number, line.text) if line.problem else
+               Record({TEXT[0]: line.text}, request.name, line.number))
+
+
 def _records(lines: Iterator[Line], request: Request, format: str) -> Iterator[Record | BadRecord]:
     if format not in FORMATS:
         raise UsageError(f"unknown format '{format}', expected one of: {', '.join(FORMATS)}", fix="use one of them")
+    if request.roles == TEXT:
+        if format != "tsv":
+            raise DataError(f"{format} has columns, and a language model reads plain text", where=request.name,
+                            fix="give a text file (.txt), all of whose characters count, tabs and empty lines too")
+        return _text_records(lines, request)
     return FORMATS[format](lines, request)
 
 

@@ -99,14 +99,14 @@ class TorchEngine:
     @torch.inference_mode()
     def begin(self, source: Padded | int, shortlist: Ints | None = None) -> TorchState:
         """See types.Engine. Raises UsageError for a shortlist where the model copies symbols of the source."""
-        assert isinstance(source, Padded)
+        if isinstance(source, int):  # texts without a prompt: they begin behind a line end
+            source = Padded({"main": np.full((source, 1), END, np.int64)}, np.ones(source, np.int64))
         if shortlist is not None and "copy" in source.fields:
             raise UsageError(f"the engine '{self.name}' copies symbols of the source, which no shortlist knows",
                              fix="predict without a shortlist")
         self.model.eval()
         with self._products(source.main.size):
-            encoded = self.model.encode(to_tensors(source, self.device))
-            memory, decoder = self.model.head.begin(encoded)  # type: ignore[operator]
+            memory, decoder = self.model.begin(to_tensors(source, self.device))
         if shortlist is None:
             return TorchState(memory, decoder)
         listed = self._ids(shortlist)

@@ -34,6 +34,7 @@ class HeadBase(ABC):
     metrics:      names of `evaluate` → names in the table of metrics, cheap and usual ones; none: there is nothing to
                   compare answers with, and the likelihood alone tells.
     is_free_text: whether answers are written token by token, so that they can loop, run on, and be scored.
+    is_stream:    whether all data is one text that goes on from line to line, read without a source.
     has_classes:  whether the tokens of answers are classes, which can be taken for each other.
     """
 
@@ -41,6 +42,7 @@ class HeadBase(ABC):
     has_symbols: ClassVar[bool] = False
     metrics: ClassVar[Mapping[str, str]] = {}
     is_free_text: ClassVar[bool] = False
+    is_stream: ClassVar[bool] = False
     has_classes: ClassVar[bool] = False
 
     config: Any

@@ -23,3 +23,12 @@ def bits_per_character(log_probability: float, characters: int) -> float:
         raise DataError(f"bits per character over {characters} characters, expected 1 or more",
                         fix="score at least one sentence that is not empty")
     return -log_probability / math.log(2) / characters
+
+
+def likelihood_of(log_probability: float, tokens: int, characters: int) -> dict[str, float]:
+    """Both of a text, by their names; without those that leave the range of a float, and of no text at all nothing."""
+    if not tokens or not characters:
+        return {}
+    found = {"perplexity": perplexity(log_probability, tokens),
+             "bits_per_character": bits_per_character(log_probability, characters)}
+    return {name: value for name, value in found.items() if math.isfinite(value)}

@@ -29,7 +29,8 @@ class Source(SourceBase):
 
     def read(self, record: Record) -> Item:
         """An item without positions, with the text as its one token."""
-        return Item({"main": np.zeros(0, np.int64)}, [record.text("text")])
+        text = record.text("text").replace("\r\n", "\n")
+        return Item({"main": np.zeros(0, np.int64)}, [text])
 
     def memory_tokens(self, item: Item, record: Record) -> list[str]:
         """What the head made of the text."""

@@ -6,7 +6,7 @@ A batch that does not fit into memory is done in halves; the sum is the same, an
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -21,6 +21,7 @@ from seqloom.errors import TrainingError
 from seqloom.model import Model
 from seqloom.nn.kernels.precision import SMALL_MODEL, fast_fp32
 from seqloom.nn.kernels.static import static_shapes
+from seqloom.nn.memory import Memory
 from seqloom.training.captured import Backend, CapturedPasses, CudaGraphs, Pass, can_be_captured, moved, rounded
 from seqloom.training.history import draw_own_history
 from seqloom.training.loader import Loader
@@ -84,10 +85,12 @@ class Gradients:
         self.told = 0
         if backend is None and device.type == "cuda":
             backend = CudaGraphs()
-        self.captures = backend is not None and can_be_captured(model)
+        self.captures = backend is not None and can_be_captured(model) and not data.carries_state
         self._pass: Pass = self._pass_over
         if backend is not None and self.captures:
             self._pass = CapturedPasses(self._static_pass, self.parameters, device, backend, say)
+        self.carried: Memory | None = None  # what the last batch of a text left for the next one
+        self._ended: list[Memory] = []
         self.loader = Loader(self._host_batch)
 
     def of(self, batches: Sequence[Ints], step: int, gold_ratio: float) -> Sums:
@@ -100,9 +103,10 @@ class Gradients:
     def begin(self, batches: Sequence[Ints], step: int, gold_ratio: float) -> UnreadSums:
         """As `of`, without waiting for the device."""
         parts = [Part(number, 0, len(indices)) for number, indices in enumerate(batches)]
-        splits = 0
+        splits, before = 0, self.carried
         while True:
             losses: list[Loss] = []
+            self.carried, self._ended = before, []
             failed = self._backward(batches, parts, step, gold_ratio, losses)
             if failed is None:
                 break
@@ -114,6 +118,23 @@ class Gradients:
         total = torch.stack([loss.total.to(exact) for loss in losses]).sum()
         count = torch.stack([loss.count.to(exact) for loss in losses]).sum()
         return UnreadSums(torch.stack([total, count, self._scale(count)]), self.options.max_grad_norm, splits)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """What a checkpoint keeps: the state that the next window of a text begins with."""
+        if self.carried is None:
+            return {}
+        kept = {"carried.hidden": self.carried.hidden, "carried.cell": self.carried.cell}
+        return {name: tensor for name, tensor in kept.items() if tensor is not None}
+
+    def restore(self, tensors: Mapping[str, Tensor]) -> None:
+        """Put back what `tensors` gave."""
+        hidden = tensors.get("carried.hidden")
+        if hidden is not None:
+            cell = tensors.get("carried.cell")
+            hidden = hidden.to(self.device).clone()
+            self.carried = Memory(hidden.new_zeros(len(hidden), 0, 0),
+                                  hidden.new_zeros(len(hidden), 0, dtype=torch.bool), hidden,
+                                  None if cell is None else cell.to(self.device).clone())
 
     def precision_name(self) -> str:
         """The precision of products, for people."""
@@ -164,7 +185,24 @@ class Gradients:
         if own is not None:
             B, T = batch.target.main.shape[0], batch.target.main.shape[1] - 1
             own = functional.pad(own[:, :T], (0, T - min(T, own.shape[1]), 0, B - own.shape[0]))
-        return self._pass(batch, own)
+        if not self.data.carries_state:
+            return self._pass(batch, own)
+        return self._carry(self.data.is_first(indices), len(indices), part, batch)
+
+    def _carry(self, first: bool, rows: int, part: Part, batch: Batch) -> Loss:
+        """A pass that goes on from the state which the batch before it left; leaves its own to the next one."""
+        state = self.carried
+        if first or state is None:
+            state = None
+        else:
+            state = state.keep(torch.arange(part.first, part.last, device=self.device))
+        loss = self._run(moved(batch, self.device), None, state)
+        self._ended.append(loss.state)
+        if part.last == rows:
+            self.carried = Memory._make(None if parts[0] is None else torch.cat(parts)
+                                        for parts in zip(*self._ended, strict=True))
+            self._ended = []
+        return loss._replace(state=None)
 
     def _host_batch(self, indices: Ints) -> Batch:
         """The batch of these examples as tensors in the host's memory; the loader's thread calls this too."""
@@ -183,11 +221,11 @@ class Gradients:
         with static_shapes():
             return self._run(batch, own)
 
-    def _run(self, batch: Batch, own: Tensor | None) -> Loss:
+    def _run(self, batch: Batch, own: Tensor | None, state: Memory | None = None) -> Loss:
         with self._precision():
-            loss: Loss = self.model(batch, own)
+            loss: Loss = self.model(batch, own, state)
             loss.total.backward()
-        return Loss(loss.total.detach(), loss.count, loss.correct)
+        return Loss(loss.total.detach(), loss.count, loss.correct, loss.state)
 
     def _own_history(self, indices: Ints, part: Part, step: int, gold_ratio: float) -> Tensor | None:
         """Drawn for the whole batch, so that halves see what the whole would have seen."""

@@ -141,8 +141,9 @@ class Trainer:
     def _try_largest(self) -> None:
         """Pass once over the largest batch, without an update: too little memory is found out now, not in an hour."""
         indices = self.data.batches.largest(self.progress.epoch)
-        began = time.perf_counter()
+        began, carried = time.perf_counter(), self.gradients.carried
         sums = self.gradients.of([indices], self.progress.step, self._gold_ratio())
+        self.gradients.carried = carried
         source, target = self.data.lengths[indices].max(0)
         parts = f" in {sums.splits + 1} parts" if sums.splits else ""
         self.reporter.say(f"largest batch: {len(indices):,} examples of up to {source:,} source and {target:,} target "
@@ -233,6 +234,7 @@ class Trainer:
         progress.bad_updates += 1
         progress.bad_in_a_row += 1
         progress.rate.halvings += 1
+        self.gradients.carried = None  # it may not be finite either: the text goes on from the empty state
         back = progress.bad_in_a_row > 1 or self.guard.is_spoilt()
         if back:
             self.guard.go_back()
@@ -320,7 +322,7 @@ class Trainer:
     def save(self) -> None:
         """Write checkpoints/last: everything that `resume` needs."""
         self._read()
-        tensors = {**optimizer_tensors(self.optimizer), **self.averaging.tensors()}
+        tensors = {**optimizer_tensors(self.optimizer), **self.averaging.tensors(), **self.gradients.tensors()}
         numbers = {"config": self.config.model_dump(mode="json"), "data": self.data.fingerprint,
                    "progress": self.progress.model_dump()}
         write_checkpoint(self.folder, "last", stored_weights(self.model), tensors, numbers)
@@ -335,6 +337,7 @@ class Trainer:
             self.progress = Progress.stored(numbers["progress"])
             restore_optimizer(self.optimizer, tensors)
             self.averaging.restore(tensors)
+            self.gradients.restore(tensors)
         except (TypeError, KeyError, ValueError, IndexError) as error:
             raise RunFolderError(f"the checkpoint does not fit this run: {error}",
                                  where=str(self.folder / CHECKPOINTS / "last"), fix=COPY_AGAIN) from None

@@ -11,12 +11,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, cast
 
 import numpy as np
 
 from seqloom.config.sections import Config
-from seqloom.data.batching import Batches, group_by_budget
+from seqloom.data.batching import Batches, group_by_budget, pad
 from seqloom.data.cache import ExampleStore, ExampleWriter
 from seqloom.data.doctor import Examination, Quarantine
 from seqloom.data.report import Report
@@ -27,6 +27,7 @@ from seqloom.progress import Reporter
 from seqloom.run import QUARANTINE, Run
 from seqloom.sources import source_class
 from seqloom.training.corpora import Corpora, Locations
+from seqloom.training.streams import prepare_stream
 from seqloom.types import Batch, Ints, Item, Record
 
 VALID_TOKENS = 8192  # source and target tokens of a validation batch with gold history
@@ -53,9 +54,31 @@ class Prepared:
     fingerprint: str
     locations: Locations
 
+    carries_state: ClassVar[bool] = False
+
     def batch(self, indices: Ints) -> Batch:
         """The padded batch of these examples (NumPy)."""
         return Batch(*self.store.padded(indices), indices)
+
+    def is_first(self, indices: Ints) -> bool:
+        """No batch goes on from another."""
+        return True
+
+    def valid(self) -> Iterator[Batch]:
+        """The padded validation batches (NumPy)."""
+        for indices in self.valid_batches:
+            sources, targets = zip(*(self.valid_items[index] for index in indices), strict=True)
+            given = [source for source in sources if source is not None]
+            yield Batch(pad(given) if given else None, pad(targets), indices)
+
+    def likelihood(self, loss: float, count: float) -> dict[str, float]:
+        """What the loss of the validation data says beyond itself, for people: nothing."""
+        return {}
+
+    def describe_plan(self, config: Config) -> str:
+        """How much is read in an epoch."""
+        return (f"{len(self.store):,} examples in {self.batches.count(0):,} batches of {config.training.batch_size} "
+                f"{config.training.batch_type}")
 
     def where(self, index: int) -> str:
         """file:line of an example."""
@@ -67,6 +90,8 @@ def prepare(config: Config, folder: Path, reporter: Reporter, *, run: Run | None
 
     Raises DataError when files cannot be read or nothing usable is left.
     """
+    if head_class(config.head.kind).is_stream:
+        return cast("Prepared", prepare_stream(config, folder, reporter, run=run))  # it has all that is asked for
     corpora = Corpora(config, roles_of(config), dict(config.source.columns))
     for note in corpora.notes():
         reporter.say(f"note: {note}")

@@ -42,6 +42,7 @@ from seqloom.training.exporting import export_finished
 from seqloom.training.loop import Trainer
 from seqloom.training.prepare import Prepared, prepare
 from seqloom.training.signals import StopSignals
+from seqloom.training.validation import gold_history
 
 REPORT = "data_report.json"
 
@@ -199,7 +200,6 @@ def _announce(trainer: Trainer, data: Prepared, reporter: Reporter) -> None:
     options = trainer.options
     for line in [*data.report.lines(), *trainer.embedding_reports]:
         reporter.say(line)
-    plan = data.batches.count(0)
     waste = data.batches.waste(0)
     reporter.say(f"reads {data.source.describe()}, answers with {data.head.describe()}")
     threads = torch.get_num_threads()
@@ -207,7 +207,7 @@ def _announce(trainer: Trainer, data: Prepared, reporter: Reporter) -> None:
                  f"{threads} thread{'s' * (threads != 1)}, {trainer.gradients.precision_name()}")
     if way := trainer.gradients.ways():
         reporter.say(f"kernels: {way}")
-    reporter.say(f"plan: {len(data.store):,} examples in {plan:,} batches of {options.batch_size} {options.batch_type} "
+    reporter.say(f"plan: {data.describe_plan(trainer.config)} "
                  f"({100 * waste.total:.1f} % padding), at most {options.epochs} epochs; best by {data.metric}")
 
 
@@ -223,12 +223,16 @@ def _finish(trainer: Trainer, folder: Path, reporter: Reporter, signals: StopSig
     decoding = trainer.config.decoding.model_copy(update={"shortlist": False})  # it is learned by the export
     predictor = Predictor(data.source, data.head, TorchEngine(trainer.model), decoding)
     outputs = []
-    for number, prediction in enumerate(predictor.predict_records(data.valid_records)):
+    for number, prediction in enumerate(predictor.predict_records(data.valid_records if data.head.metrics else [])):
         reporter.progress("final evaluation", number, len(data.valid_records))
         outputs.append(prediction.text)
-    names = dict.fromkeys([*list(data.head.metrics)[:1], *([] if data.metric == "loss" else [data.metric])])
-    references = [data.head.texts_of(record) for record in data.valid_records]
-    result = compared(data.head, outputs, references, list(names))
+    if data.head.metrics:
+        names = dict.fromkeys([*list(data.head.metrics)[:1], *([] if data.metric == "loss" else [data.metric])])
+        references = [data.head.texts_of(record) for record in data.valid_records]
+        result = compared(data.head, outputs, references, list(names))
+    else:
+        result = gold_history(trainer.model, data)
+        names = dict.fromkeys(result)
     shown = ", ".join(f"{name} {float(result[name]):.4g}" for name in names)
     best = f"best at step {progress.best_step:,}" if progress.best_step else \
         "nothing was better than the weights it began with, which are kept"

@@ -12,7 +12,6 @@ from typing import Any
 import torch
 
 from seqloom.config.sections import Config
-from seqloom.data.batching import pad
 from seqloom.engines.torch import TorchEngine, to_tensors
 from seqloom.errors import SeqloomError
 from seqloom.evaluation import compared
@@ -82,14 +81,14 @@ def gold_history(model: Model, data: Prepared) -> dict[str, float]:
     device = next(model.parameters()).device
     total = correct = count = 0.0
     state: Any = None
-    for indices in data.valid_batches:
-        sources, targets = zip(*(data.valid_items[index] for index in indices), strict=True)
-        given = [source for source in sources if source is not None]
-        batch = Batch(to_tensors(pad(given), device) if given else None, to_tensors(pad(targets), device), indices)
+    for given in data.valid():
+        batch = Batch(None if given.source is None else to_tensors(given.source, device),
+                      to_tensors(given.target, device), given.indices)
         loss = model(batch, None, state)
         state = loss.state
         total, correct, count = total + float(loss.total), correct + float(loss.correct), count + float(loss.count)
-    return {"valid_loss": total / max(count, 1), "gold_token_accuracy": correct / max(count, 1)}
+    return {"valid_loss": total / max(count, 1), "gold_token_accuracy": correct / max(count, 1),
+            **data.likelihood(total, count)}
 
 
 def free_token_accuracy(outputs: Sequence[Sequence[str]], references: Sequence[Sequence[str]],

@@ -113,6 +113,11 @@ TASKS: dict[str, Task] = {
          "head": {"tokenizer": {"kind": "word"}},
          "training": {"metric": "exact_match", "epochs": 30, "learning_rate": 0.002, "patience": 6},
          "decoding": {"max_length": 12, "beam_size": 3}}),
+    "lm": Task(
+        "language", "the beginning of a line → how a rhyme may go on", "bits_per_character", "lm",
+        {"decoder": {"hidden_size": 128, "embedding_size": 32, "dropout": 0.1},
+         "training": {"epochs": 12, "learning_rate": 0.005, "precision": "fp32"},
+         "decoding": {"strategy": "greedy", "temperature": 1.0, "max_length": 40}}),
     "frames": Task(
         "moving", "frames of a moving shape → where it moves, frame by frame", "accuracy", None,
         {"source": {"kind": "frames", "height": 32, "width": 32, "colour": "grey", "channels": [16, 32, 32],
