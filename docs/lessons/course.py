@@ -61,7 +61,8 @@ PICTURES = {
     "13-transformer": Picture("scaled.svg"),
 }
 # What the fast tests make shorter: (as the page has it, as they run it).
-SHORTER = {"11-captions": ('"epochs": 10', '"epochs": 1')}
+SHORTER = {"11-captions": ('"epochs": 10', '"epochs": 1'),
+           "13-transformer": ("training.epochs=5", "training.epochs=1")}
 
 
 def pages(language: str) -> list[Path]:
