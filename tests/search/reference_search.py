@@ -98,8 +98,10 @@ class Reference:
         return self.best(ended)
 
     def beam(self) -> list[Path]:
-        """Beam search that goes on until beam_size hypotheses have finished or the limit is reached."""
+        """Beam search that goes on until beam_size hypotheses have finished, one of them as the first of its step, or
+        the limit is reached."""
         ended: list[Path] = []
+        led = False
         open_paths = [self.start]
         for length in range(1, self.limit + 1):
             every = []
@@ -112,10 +114,11 @@ class Reference:
             if not longer:
                 return self.best(ended or open_paths)
             ended += [path for path in longer[: self.options.beam_size] if path.finished]
+            led |= longer[0].finished
             open_paths = [path for path in longer if not path.finished][: self.options.beam_size]
             if length == self.limit:
                 ended += open_paths
-            elif sum(path.finished for path in ended) >= self.options.beam_size:
+            elif led and sum(path.finished for path in ended) >= self.options.beam_size:
                 break
         return self.best(ended or open_paths)
 

@@ -14,7 +14,7 @@ from reference_search import Path, reference_of, total, weights_of
 
 from seqloom.search import search
 from seqloom.search.ranking import Ranking
-from seqloom.types import Hypothesis, Ints
+from seqloom.types import END, START, Hypothesis, Ints, Padded
 
 
 def agree(found: list[Hypothesis], expected: list[Path], rankings: list[float]) -> None:
@@ -118,6 +118,25 @@ def test_stopping_saves_steps() -> None:
     with mock.patch.object(Ranking, "bound", lambda self, cumulative, length, limits: np.full(len(limits), np.inf)):
         search(engine, sources(1), options(max_length=200, beam_size=5))
     assert stopped < engine.steps < 30
+
+
+@pytest.mark.parametrize("beam_size", [2, 3, 5, 8])
+@pytest.mark.parametrize("alpha", [0.0, 1.0])
+def test_a_model_that_is_sure_keeps_its_answer(beam_size: int, alpha: float) -> None:
+    """One path of probability 0.99 a step; all else, ends too, is far behind but ahead of other words: as many early
+    ends as the beam is wide must not close the sentence before the path has come to its own.
+    """
+    engine = matrix_engine(1, vocabulary=9)
+    engine.scores[:] = -14.0
+    engine.scores[:, END] = -9.0
+    history, path = np.array([0]), [5, 6, 7, 5, 6, 8]
+    for token, following in zip([START, *path], [*path, END], strict=True):
+        history = engine.follow(history, np.array([token]))
+        engine.scores[history, following] = np.log(0.99)
+    [[best]] = search(engine, Padded({"main": np.zeros((1, 1), np.int64)}, np.array([1])),
+                      options(beam_size=beam_size, length_penalty=alpha, max_length=20), lines=np.arange(1))
+    assert best.ids.tolist() == path
+    assert best.score == pytest.approx(7 * np.log(0.99))
 
 
 @pytest.mark.parametrize("kind", ["average", "wu"])

@@ -21,9 +21,13 @@ def beam(request: Request) -> list[list[Hypothesis]]:
       the first `beam_size` that end are finished; the best `beam_size` of the others stay open, so the beam keeps
       its width. Ties go to the better parent, then to the lower id.
     - A hypothesis that reaches its limit is unfinished and competes with the finished ones.
-    - A sentence ends when `beam_size` of its hypotheses have finished, or when no open hypothesis can still rank
-      among its `n_best`, whatever comes (`Ranking.bound`, exact for the ranking in use), or at its limit. A sentence
-      whose every continuation is banned or impossible ends with the hypotheses it has.
+    - A sentence ends when `beam_size` of its hypotheses have finished and one of them was the first of its step, or
+      when no open hypothesis can still rank among its `n_best`, whatever comes (`Ranking.bound`, exact for the ranking
+      in use), or at its limit. A sentence whose every continuation is banned or impossible ends with the hypotheses
+      it has.
+
+    That one was the first of its step matters for models that are sure of themselves: what is left of the beam beside
+    the right path is so unlikely that ends are among it from the first step on, and they would fill the count.
 
     Raises UsageError when n_best exceeds beam_size.
     """
@@ -40,6 +44,7 @@ class Beams:
     """The open hypotheses of every open sentence: B rows with K slots, best first; `cumulative` -inf is an empty slot.
 
     finished:  [B] how many hypotheses have finished.
+    led:       [B] whether one that finished was the first of its step.
     best:      [B n_best] the best rankings that have left the beam, ascending.
     """
 
@@ -51,6 +56,7 @@ class Beams:
         self.parents: Ints = np.zeros((request.size, 1), np.int64)
         self.cumulative: Floats = np.zeros((request.size, 1))
         self.finished: Ints = np.zeros(request.size, np.int64)
+        self.led: Bools = np.zeros(request.size, np.bool_)
         self.best: Floats = np.full((request.size, request.options.n_best), -np.inf)
         self.any_finished = False
 
@@ -92,6 +98,7 @@ class Beams:
                                 scores[rows, columns], rankings)
         self.any_finished = True
         self.finished += np.count_nonzero(leading, axis=1)
+        self.led |= leading[:, 0]
         reached = np.full(leading.shape, -np.inf)
         reached[leading] = rankings  # both in the order of rows
         self.best = np.sort(np.concatenate([self.best, reached], axis=1), axis=1)[:, -self.best.shape[1]:]
@@ -108,7 +115,7 @@ class Beams:
             self._note_unfinished(self.cumulative, np.flatnonzero(reached & ~closing))
             closing |= reached
         if self.any_finished:
-            closing |= self.finished >= self.width
+            closing |= (self.finished >= self.width) & self.led
             closing |= self.best[:, 0] >= frontier.ranking.bound(highest, frontier.length, frontier.limits)
         if np.count_nonzero(closing & frontier.open):
             self._drop(closing)
@@ -128,6 +135,6 @@ class Beams:
         if staying is not None:
             self.tokens, self.parents, self.cumulative = (
                 self.tokens[staying], self.parents[staying], self.cumulative[staying])
-            self.finished, self.best = self.finished[staying], self.best[staying]
+            self.finished, self.led, self.best = self.finished[staying], self.led[staying], self.best[staying]
         else:
             self.cumulative = np.where(self.frontier.open[:, None], self.cumulative, -np.inf)
