@@ -13,6 +13,7 @@ import numpy as np
 from matrix_engine import MatrixEngine
 
 from seqloom.config.sections import DecodingConfig
+from seqloom.search.beam import IN_TIME
 from seqloom.types import PADDING, START, UNKNOWN, Floats, Ints
 
 
@@ -98,10 +99,9 @@ class Reference:
         return self.best(ended)
 
     def beam(self) -> list[Path]:
-        """Beam search that goes on until beam_size hypotheses have finished, one of them as the first of its step, or
-        the limit is reached."""
+        """Beam search that goes on until beam_size hypotheses have finished in good time or the limit is reached."""
         ended: list[Path] = []
-        led = False
+        counted = 0
         open_paths = [self.start]
         for length in range(1, self.limit + 1):
             every = []
@@ -114,11 +114,13 @@ class Reference:
             if not longer:
                 return self.best(ended or open_paths)
             ended += [path for path in longer[: self.options.beam_size] if path.finished]
-            led |= longer[0].finished
+            highest = max((path.adjusted for path in longer if not path.finished), default=-np.inf)
+            counted += sum(path.finished and path.adjusted >= highest - IN_TIME
+                           for path in longer[: self.options.beam_size])
             open_paths = [path for path in longer if not path.finished][: self.options.beam_size]
             if length == self.limit:
                 ended += open_paths
-            elif led and sum(path.finished for path in ended) >= self.options.beam_size:
+            elif counted >= self.options.beam_size:
                 break
         return self.best(ended or open_paths)
 

@@ -139,6 +139,19 @@ def test_a_model_that_is_sure_keeps_its_answer(beam_size: int, alpha: float) -> 
     assert best.score == pytest.approx(7 * np.log(0.99))
 
 
+def test_a_path_that_repeats_itself_for_ever_is_left() -> None:
+    """Each step of it is likelier than to end, yet ends are no far-fetched answers: as many as the beam is wide."""
+    engine = matrix_engine(1, vocabulary=9)
+    engine.scores[:] = -14.0
+    engine.scores[:, END] = np.log(0.2)
+    engine.scores[:, 5] = np.log(0.8)
+    found = search(engine, Padded({"main": np.zeros((1, 1), np.int64)}, np.array([1])),
+                   options(beam_size=4, length_penalty=1.0, max_length=100), lines=np.arange(1))
+    assert found[0][0].finished
+    assert len(found[0][0].ids) < 8
+    assert engine.steps < 10
+
+
 @pytest.mark.parametrize("kind", ["average", "wu"])
 @pytest.mark.parametrize("alpha", [-1.0, 0.0, 0.7, 1.0, 2.0])
 def test_the_bound_is_reached_and_never_passed(kind: str, alpha: float) -> None:
