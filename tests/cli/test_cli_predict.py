@@ -26,9 +26,9 @@ def test_a_file_a_pipe_and_a_dash_give_the_same(cli: Command, run: Path, words: 
     assert cli("predict", run, stdin=stdin).out == done.out
     assert cli("predict", run, "-", stdin=stdin).out == done.out
     assert cli("translate", run, words).out == done.out
-    to_file = cli("predict", run, words, "-o", tmp_path / "new" / "out.txt")
+    to_file = cli("predict", run, words, "-o", tmp_path / "out.txt")
     assert to_file.out == ""
-    assert (tmp_path / "new" / "out.txt").read_text(encoding="utf-8") == done.out
+    assert (tmp_path / "out.txt").read_text(encoding="utf-8") == done.out
     assert cli("predict", run, words, "-o", "-").out == done.out
 
 
