@@ -28,7 +28,7 @@ def test_events_when_they_are_asked_for(files: Files, tmp_path: Path) -> None:
     out = train_run(configuration(*files, training={"tensorboard": True}), tmp_path / "run")
     found = scalars(out / "tensorboard")
     rows = rows_of(out)
-    assert set(found) == {*rows[0], "seconds", "tokens_per_second"} - {"step"}
+    assert set(found) == {*rows[0], "seconds", "tokens_per_second", "data_wait_seconds"} - {"step"}
     for key in ("valid_loss", "cer", "accuracy_gap", "best"):
         assert found[key] == [(row["step"], pytest.approx(float(row[key]), rel=1e-6)) for row in rows]
 
