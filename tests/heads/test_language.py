@@ -186,7 +186,7 @@ def test_bits_per_character_by_brute_force(tokenizer: str, text: Path, tmp_path:
     """Each symbol's probability from a softmax over logits computed with torch.nn.LSTM, from the text's beginning."""
     run = seqloom.train(text, out=tmp_path / "run", preset="lm",
                         overrides=[*SMALL, "training.max_steps=3", f"head.tokenizer.kind={tokenizer}"])
-    model = seqloom.load(run)
+    model = seqloom.load(run, engine="torch", device="cpu")
     monkeypatch.setattr("seqloom.heads.language.WINDOW", 5)
     scores = seqloom.evaluate(model, text).scores
     lines = text.read_text(encoding="utf-8").split("\n")[:-1]
@@ -243,7 +243,7 @@ def seqloom_pad(item: Any) -> Any:
 
 
 def test_draws_depend_on_the_seed_and_the_line_alone(run: Path) -> None:
-    model = seqloom.load(run)
+    model = seqloom.load(run, engine="torch", device="cpu")
     assert isinstance(model.engine, TorchEngine)
     options: dict[str, Any] = {"strategy": "sampling", "n_best": 3, "temperature": 1.5}
     first = model.predict(["a", "b"], seed=1, **options)

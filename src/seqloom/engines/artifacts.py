@@ -31,6 +31,7 @@ NEEDED_GRAPHS: dict[str, tuple[str, ...]] = {
     "sequence": ("encoder", "best", "step"),
     "label": ("encoder", "answer"),
     "tags": ("encoder", "answer"),
+    "language": ("encoder", "best", "step", "answer"),
 }
 
 

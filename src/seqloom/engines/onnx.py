@@ -94,13 +94,14 @@ class OnnxEngine:
     def _use(self, graphs: Graphs) -> None:
         self._graphs = graphs
         self._single: OnnxEngine | None = None
-        # A head that answers at once reads its source in that graph; the others go on from what the encoder hands out.
+        # A head that answers at once reads its source in that graph, one that steps goes on from what the encoder hands
+        # out, and a language model does both.
         self._reading = "answer" if graphs.has("answer") else "encoder"
         self._source_ports = {port.name: port for port in graphs.inputs(self._reading)
                               if not port.name.startswith(STATE)}
         self._reads_symbols = all(port.type == SYMBOLS for port in self._source_ports.values())
         self._earlier_ports = [port for port in graphs.inputs(self._reading) if port.name.startswith(STATE)]
-        outputs = graphs.output_names("encoder") if self._reading == "encoder" else []
+        outputs = graphs.output_names("encoder") if graphs.has("best") else []
         self._memory_names = [name for name in outputs if name.startswith(MEMORY)]
         self._state_names = [name for name in outputs if name.startswith(STATE)]
         self._next_names = [NEXT + name.removeprefix(STATE) for name in self._state_names]
@@ -138,7 +139,8 @@ class OnnxEngine:
 
     def begin(self, source: Padded | int, shortlist: Ints | None = None) -> OnnxState:
         """See types.Engine. Raises UsageError for a shortlist where the model copies symbols of the source."""
-        assert isinstance(source, Padded)
+        if isinstance(source, int):  # texts without a prompt: they begin behind a line end
+            source = Padded({"main": np.full((source, 1), END, np.int64)}, np.ones(source, np.int64))
         listed = None if shortlist is None else self._listed(shortlist)
         counted = [] if self._reads_symbols else [POSITIONS]
         found = self._encode(source, self._memory_names + self._state_names + counted)
@@ -149,7 +151,9 @@ class OnnxEngine:
         return OnnxState(positions, memory, decoder, 1, np.arange(source.size), listed)
 
     def encode(self, source: Padded) -> EncodedSource:
-        """The encoder's summary and states as NumPy."""
+        """The encoder's summary and states as NumPy; a language model's, of the whole text."""
+        if self._earlier_ports and self._graphs.has("best"):
+            return self._read_whole(source)
         handed = self._graphs.output_names("encoder")
         names = ["summary", "states" if "states" in handed else f"{MEMORY}values",
                  *([] if self._reads_symbols else [POSITIONS])]
@@ -158,6 +162,13 @@ class OnnxEngine:
         states = states[:, : int(lengths.max()) if counted else _positions(source)]
         return EncodedSource(summary, states, np.arange(states.shape[1]) < lengths[:, None])
 
+    def _read_whole(self, source: Padded) -> EncodedSource:
+        top = [name for name in self._next_names if name.startswith(f"{NEXT}hidden.")][-1]
+        feeds = {**self._feeds(source), **self._earlier(source, None)}
+        summary, states = (value.numpy() for value in self._graphs.run("answer", [top, "states"], feeds))
+        states = states[:, : _positions(source)]
+        return EncodedSource(summary, states, np.arange(states.shape[1]) < source.lengths[:, None])
+
     # --- answering at once ---
 
     def answer(self, source: Padded, state: dict[str, Any] | None = None) -> tuple[Floats, dict[str, Any]]:
@@ -165,14 +176,16 @@ class OnnxEngine:
         if state is not None and not self._earlier_ports:
             raise UsageError(f"the engine '{self.name}' cannot go on from earlier steps of this model, which needs the "
                              "whole input", fix="give the whole input at once")
-        feeds = self._feeds(source)
-        for port in self._earlier_ports:
-            feeds[port.name] = as_value(np.zeros((source.size, port.shape[1]), np.float32)) if state is None else \
-                state[port.name]
+        feeds = {**self._feeds(source), **self._earlier(source, state)}
         names = [port.name for port in self._earlier_ports]
         answer, *after = self._graphs.run("answer", ["answer", *(NEXT + name.removeprefix(STATE) for name in names)],
                                           feeds)
         return answer.numpy()[:, : _positions(source)], dict(zip(names, after, strict=True))
+
+    def _earlier(self, source: Padded, state: dict[str, Any] | None) -> dict[str, Any]:
+        """States of what stood before: zeros at a beginning."""
+        return {port.name: as_value(np.zeros((source.size, port.shape[1]), np.float32)) if state is None else
+                state[port.name] for port in self._earlier_ports}
 
     # --- stepping ---
 

@@ -13,6 +13,10 @@ label, tags (export/answers.py)
   encoder: main, lengths (and features) → summary, states.
   answer:  the same, and `state.…` [B …] of what stood before where the encoder reads in one direction → answer [B T C],
            `next.…` [B …].
+language (export/language.py)
+  encoder: a prompt's main, lengths → `memory.last` [B], `state.…` [B …] behind all of it but that last symbol.
+  best, step: as above, without weights.
+  answer:  main, lengths, `state.…` [B …] of what stood before → answer [B S V], states [B S H], `next.…` [B …].
 """
 
 from __future__ import annotations
@@ -21,6 +25,7 @@ from seqloom.config.sections import Config
 from seqloom.errors import UsageError
 from seqloom.export.answers import LabelBuilder, TagsBuilder
 from seqloom.export.builder import Builder
+from seqloom.export.language import LanguageBuilder
 from seqloom.export.sequence import SequenceBuilder
 
 # From a head's kind to what builds the graphs of its models.
@@ -28,6 +33,7 @@ EXPORTED_HEADS: dict[str, type[Builder]] = {
     "sequence": SequenceBuilder,
     "label": LabelBuilder,
     "tags": TagsBuilder,
+    "language": LanguageBuilder,
 }
 
 

@@ -21,6 +21,7 @@ from seqloom.engines.artifacts import read_manifest, read_models
 from seqloom.engines.choice import torch_engine
 from seqloom.engines.onnx import OnnxEngine
 from seqloom.errors import DataError, SeqloomError
+from seqloom.export.text_parity import differences
 from seqloom.metrics import evaluate_outputs
 from seqloom.predictor import Predictor
 from seqloom.run import Run
@@ -30,6 +31,8 @@ from seqloom.types import Prediction, Record
 FP32_BOUND = 1e-3
 # int8: how much worse a metric may be, in points of its own scale, and how many answers may change without a metric.
 INT8_BOUNDS = {"bleu": 0.5, "exact_match": 0.01, "accuracy": 0.01, "token_accuracy": 0.01}
+# int8 of a language model: bits for each character more, of which fewer are better.
+BITS, INT8_BITS = "bits_per_character", 0.02
 INT8_CHANGED = 0.2
 # One answer more or less is no sign of anything: with few inputs the bound is this many of them.
 FEWEST_WORSE = 2
@@ -39,7 +42,8 @@ Say = Callable[[str], None]
 
 class Parity(NamedTuple):
     """inputs: how many; changed: answers that differ, `ties` of them equally good; largest: difference of a token's
-    log-probability; metrics by name: (reference, export), where the inputs have targets.
+    log-probability; metrics by name: (reference, export), where the inputs have targets. Of a language model the
+    answers are the most probable next symbols of a text.
     """
 
     precision: str
@@ -71,6 +75,10 @@ class Parity(NamedTuple):
                 return f"log-probabilities differ by {self.largest:.2g}, expected at most {FP32_BOUND:g}"
             return ""
         for name, (before, after) in self.metrics.items():
+            if name == BITS:
+                if not after - before <= INT8_BITS:
+                    return f"{name} rises from {before:.4g} to {after:.4g}, expected at most {INT8_BITS} more"
+                continue
             scale = 100.0 if name == "bleu" else 1.0
             bound = max(INT8_BOUNDS[name], FEWEST_WORSE * scale / max(self.inputs, 1))
             if before - after > bound:
@@ -135,14 +143,14 @@ def _records(run: Run, data: Sequence[CorpusConfig] | None, say: Say) -> Iterato
         if not corpora or (corpora is not data and not all(_is_there(corpus) for corpus in corpora)):
             continue
         say(f"comparing on {name}")
-        roles = [*run.source.roles, "target"]
+        roles = [*run.source.roles, *([] if run.head.is_stream else ["target"])]
         columns = {**run.source.columns, **(config.columns or {})}
         yield from (record for record in read_records(corpora, columns, roles) if isinstance(record, Record))
         return
     say("comparing on made-up inputs: the run's data is not there any more; --data FILE gives others")
     draw = np.random.default_rng(1)
     for number in range(100):
-        fields = run.source.made_up(draw)
+        fields = (run.head if run.head.is_stream else run.source).made_up(draw)
         if fields is None:
             return
         yield Record(fields, "<made up>", number + 1)
@@ -160,6 +168,10 @@ def compare(run: Run, reference: Any, engine: Any, records: Sequence[Record], pr
     """
     if not records:
         raise DataError("no usable input to compare on", fix="give a file with --data")
+    if run.head.is_stream:
+        found = differences(run.head, reference, engine, records, FP32_BOUND / 10)
+        return Parity(precision, reference.name, found.places, found.changed, found.ties, found.largest,
+                      {BITS: found.bits})
     decoding = run.config.decoding.model_copy(update={"shortlist": False})
     before = Predictor(run.source, run.head, reference, decoding, run)
     after = predictor or Predictor(run.source, run.head, engine, decoding, run)

@@ -5,28 +5,29 @@ from __future__ import annotations
 import numpy as np
 
 from seqloom.config.sections import Config
-from seqloom.export.builder import NEXT, Builder, check_part
+from seqloom.export.builder import NEXT, check_part
 from seqloom.export.cells import EXPORTED_CELLS
-from seqloom.export.contexts import MEMORY, STATE, Part, StepInputs
-from seqloom.export.decoders import InStepDecoder, Outputs, Ports, RecurrentDecoder
+from seqloom.export.contexts import Part, StepInputs
+from seqloom.export.decoders import InStepDecoder, Outputs, RecurrentDecoder
 from seqloom.export.encoders import Encoded
 from seqloom.export.graph import Array, Graph
-from seqloom.export.output import Rows, best, listed_log_probabilities, log_probabilities
+from seqloom.export.output import listed_log_probabilities, log_probabilities
 from seqloom.export.products import quantised
 from seqloom.export.scores import EXPORTED_SCORES
+from seqloom.export.stepping import SteppingBuilder
 from seqloom.export.weights import OUTPUT, Weights
 from seqloom.types import END, START
 
-Decoder = RecurrentDecoder | InStepDecoder
 
-
-class SequenceBuilder(Builder):
+class SequenceBuilder(SteppingBuilder):
     """encoder, best, step; and listed, greedy, greedy_listed where the symbols are the same for all sentences."""
+
+    decoder: RecurrentDecoder | InStepDecoder
 
     def __init__(self, config: Config, weights: Weights, symbols: int, *, int8: bool = False) -> None:
         super().__init__(config, weights, symbols, int8=int8)
         kind = InStepDecoder if config.decoder.context == "in_step" else RecurrentDecoder
-        self.decoder: Decoder = kind(config, weights, symbols)
+        self.decoder = kind(config, weights, symbols)
 
     @classmethod
     def check(cls, config: Config) -> None:
@@ -62,50 +63,7 @@ class SequenceBuilder(Builder):
         encoded = self.encoded(graph)
         return encoded, *self.decoder.begin(graph, encoded)
 
-    def state_inputs(self, graph: Graph, first_axis: str) -> dict[str, str]:
-        """Inputs for every part of the state."""
-        return {name: graph.input(STATE + name, dtype, [first_axis, *shape])
-                for name, (dtype, shape) in self.decoder.state_ports().items()}
-
     # --- graphs ---
-
-    def step(self, name: str) -> Graph:
-        """State and token of each hypothesis → next tokens and state; see the head of this file for the three kinds."""
-        graph = self.graph(name)
-        tokens = graph.input("tokens", "int64", ["B", "K"])
-        rows = graph.input("rows", "int64", ["R"])
-        candidates = graph.input("candidates", "int64", [1])
-        ports: Ports = self.decoder.memory_ports()
-        memory = {part: graph.input(MEMORY + part, dtype, shape) for part, (dtype, shape) in ports.items()}
-        state = {part: graph.op("Gather", value, rows) for part, value in self.state_inputs(graph, "P").items()}
-        given = StepInputs(graph.op("Shape", tokens), memory, state)
-        outputs = self.decoder.step(graph, given, graph.reshape(tokens, -1))
-        if name == "listed":
-            dense = listed_log_probabilities(graph, outputs, self._rows(graph, "R"))
-        else:
-            dense = log_probabilities(graph, given, outputs, self.weights, self.symbols)
-        scores, places = best(graph, dense, candidates)
-        graph.output("scores", scores, "float32", ["R", "C"])
-        graph.output("best", places, "int64", ["R", "C"])
-        if name == "step":
-            wanted = graph.input("wanted", "int64", ["R", "W"])
-            found = graph.op("GatherElements", dense, wanted, axis=1)
-            graph.output("wanted_scores", found, "float32", ["R", "W"])
-        if name in ("step", "listed"):
-            graph.output("dense", dense, "float32", ["R", "V"])
-        if outputs.weights:
-            graph.output("weights", outputs.weights, "float32", ["B", "K", "S"])
-        for part, (dtype, shape) in self.decoder.state_ports().items():
-            graph.output(NEXT + part, given.after[part], dtype, ["R", *shape])
-        return graph
-
-    def _rows(self, graph: Graph, rows: str) -> Rows:
-        """What a shortlist leaves of the output layer, as inputs; `rows` names the axis of `places`."""
-        size = self.weights.linear(OUTPUT)[0].shape[1]
-        matrix = graph.input("output_rows", *(("int8", [size, "U"]) if self.int8 else ("float32", ["U", size])))
-        bias = graph.input("output_bias", "float32", ["U"])
-        scales = graph.input("output_scales", "float32", ["U"]) if self.int8 else ""
-        return Rows(matrix, bias, scales, graph.input("places", "int32", [rows, "L"]))
 
     def greedy(self, name: str) -> Graph:
         """Encoder and decoder, step after step until every sentence has ended or reached its limit."""
@@ -113,7 +71,7 @@ class SequenceBuilder(Builder):
         limits = graph.input("limits", "int64", ["B"])
         listed = name == "greedy_listed"
         mask = graph.input("mask", "float32", ["B", "L"] if listed else [self.symbols])
-        rows, ids = (self._rows(graph, "B"), graph.input("ids", "int64", ["B", "L"])) if listed else (None, "")
+        rows, ids = (self.rows(graph, "B"), graph.input("ids", "int64", ["B", "L"])) if listed else (None, "")
         encoded, memory, state = self.begin(graph)
         body = Graph("loop", parent=graph)
         steps = body.input("number", "int64", [])

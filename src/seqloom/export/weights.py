@@ -14,11 +14,12 @@ from seqloom.types import Floats
 DECODER = "head.decoder"
 OUTPUT = "head.output"
 TRAINING_ONLY = "head.alignment."  # weights of a loss, which no answer needs
+EMBEDDING = "head.embedding"  # of a language model
 # With tied embeddings the matrix is stored once, under the name that comes first in the model.
 TIED: dict[str, dict[str, list[str]]] = {
     "none": {},
-    "output": {f"{OUTPUT}.weight": [f"{DECODER}.embedding.weight"],
-               f"{DECODER}.embedding.weight": [f"{OUTPUT}.weight"]},
+    "output": {f"{OUTPUT}.weight": [f"{DECODER}.embedding.weight", f"{EMBEDDING}.weight"],
+               f"{DECODER}.embedding.weight": [f"{OUTPUT}.weight"], f"{EMBEDDING}.weight": [f"{OUTPUT}.weight"]},
     "all": {name: ["encoder.embedding.weight", f"{DECODER}.embedding.weight", f"{OUTPUT}.weight"]
             for name in ("encoder.embedding.weight", f"{DECODER}.embedding.weight", f"{OUTPUT}.weight")},
 }

@@ -108,6 +108,10 @@ class Head(HeadBase):
                 lines[-1].append(token)
         return LINE_END.join(self.tokenizer.decode(line) for line in lines)
 
+    def made_up(self, draw: np.random.Generator) -> dict[str, str]:
+        """Twenty of the symbols that it knows, line ends among them, to try a model on where no data is left."""
+        return {"text": self.text_of([self.token(int(number)) for number in draw.integers(END, self.size, 20)])}
+
     # --- telling ---
 
     @property
