@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 
+from seqloom.config.loading import load_config
 from seqloom.nn.kernels import input_feeding
 from seqloom.nn.recurrent import RecurrentLayer
 from seqloom.training.captured import can_be_captured
@@ -71,3 +72,14 @@ def test_on_a_gpu_it_says_whether_passes_are_captured(values: dict[str, Any], re
     said = ways(trainer.model, trainer.options, torch.device("cuda"), small=True, bf16=False)
     assert said[-1] == reason
     assert can_be_captured(trainer.model) == (reason == "CUDA graphs")
+
+
+def test_a_language_model_has_no_encoder(tmp_path: Path) -> None:
+    text = tmp_path / "poem.txt"
+    text.write_text("hello hello\n" * 40, encoding="utf-8")
+    told = Told()
+    plan_run(load_config(values={
+        "source": {"kind": "none"}, "head": {"kind": "language"}, "decoder": {"hidden_size": 4, "embedding_size": 3},
+        "data": {"train": [{"path": str(text)}]}, "training": {"batch_size": 2}})[0], told)
+    (line,) = [line for line in told.lines if line.startswith("kernels: ")]
+    assert line.startswith("kernels: layers in one call, products in ")

@@ -18,7 +18,9 @@ def ways(model: nn.Module, options: TrainingConfig, device: torch.device, *, sma
     """The parts of the line, from what is fastest to why something is not."""
     decoders = [module for module in model.modules() if isinstance(module, RecurrentDecoder)]
     inside = {layer for decoder in decoders for layer in decoder.modules()}
-    found = [_layers([layer for layer in model.modules() if isinstance(layer, RecurrentLayer) and layer not in inside]),
+    reader = "layers" if getattr(model, "encoder", None) is None else "encoder"
+    found = [_layers(reader, [layer for layer in model.modules()
+                              if isinstance(layer, RecurrentLayer) and layer not in inside]),
              *(_decoder(decoder, options) for decoder in decoders)]
     if device.type == "cuda":
         reason = capture_refusal(model)
@@ -28,12 +30,12 @@ def ways(model: nn.Module, options: TrainingConfig, device: torch.device, *, sma
     return [part for part in found if part]
 
 
-def _layers(layers: list[RecurrentLayer]) -> str:
-    """The encoder's."""
+def _layers(what: str, layers: list[RecurrentLayer]) -> str:
+    """Those of an encoder, or of a language model, which has none."""
     if not layers:
         return ""
     reason = next(filter(None, map(whole_sequence_refusal, layers)), "")
-    return f"encoder step by step, which is slow ({reason})" if reason else "encoder in one call"
+    return f"{what} step by step, which is slow ({reason})" if reason else f"{what} in one call"
 
 
 def _decoder(decoder: RecurrentDecoder, options: TrainingConfig) -> str:
