@@ -22,6 +22,7 @@ import pytest
 
 pytest.importorskip("torch")
 
+from seqloom.api import evaluate, train
 from seqloom.export import export_run
 from seqloom.model import stored_weights
 from seqloom.predictor import load_predictor
@@ -96,6 +97,22 @@ def test_evaluate(run: Path, task: Tiny) -> None:
     tokens = sum(len(trial.text("target").split()) + 1 for trial in TRIALS)
     assert scores["perplexity"] == pytest.approx(np.exp(-total / tokens), rel=1e-4)
     assert "bleu" in succeeds("evaluate", run, run.parent / "test.tsv", "--compare", run, "--metric", "bleu")
+
+
+def test_a_language_model(tmp_path: Path) -> None:
+    """Its weights are taken away, so that the export alone answers; the figures are those of torch."""
+    write_lines(tmp_path / "poem.txt", ["hello world"] * 40)
+    write_lines(tmp_path / "prompt.txt", ["hel"])
+    made = train(tmp_path / "poem.txt", preset="lm", out=tmp_path / "run", overrides=["decoder.hidden_size=8"],
+                 max_steps=3)
+    expected = evaluate(load_predictor(made, engine="torch"), tmp_path / "poem.txt").scores["bits_per_character"]
+    (made / WEIGHTS).unlink()
+    scores = json.loads(succeeds("evaluate", made, tmp_path / "poem.txt", "--json", "-q"))
+    assert scores["engine"] == "onnx fp32"
+    assert scores["bits_per_character"] == pytest.approx(expected, abs=1e-4)
+    answered = succeeds("predict", made, tmp_path / "prompt.txt", "--set", "max_length=5", "-q")
+    assert answered == succeeds("predict", made, tmp_path / "prompt.txt", "--set", "max_length=5", "-q")
+    assert len(succeeds("score", made, tmp_path / "poem.txt", "-q").splitlines()) == 40
 
 
 def test_explain(run: Path, tmp_path: Path) -> None:
