@@ -132,7 +132,7 @@ def tune(predictor: Predictor, corpora: Sequence[CorpusConfig], *, metric: str |
 def _start(predictor: Predictor, common: dict[str, Any], tried: Mapping[str, Sequence[float]]) -> DecodingConfig:
     """The options that the trials start from. Raises UsageError where there is nothing to tune."""
     if not predictor.head.is_free_text:
-        raise UsageError(f"a run that answers with {predictor.head.what} searches for no answer, so nothing is tuned",
+        raise UsageError(f"this run has head.kind {predictor.head.kind}: there is no search whose answers to compare",
                          fix="give a run whose head.kind is sequence")
     unknown = [option for option in tried if option not in TRIED]
     if unknown:

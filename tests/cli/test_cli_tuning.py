@@ -108,11 +108,16 @@ def test_unknown_option_in_python(run: Path) -> None:
         tune(seqloom.load(run), [], tried={"top_p": (1,)})
 
 
-def test_labels_are_not_searched_for(cli: Command, tmp_path: Path) -> None:
-    lines = [f"{word}\t{'long' if len(word) > 3 else 'short'}" for word in ("aa", "bbbb", "cc", "dddddd", "e", "fffff")]
-    data = write(tmp_path / "labels.tsv", *lines * 4)
-    made = cli("train", data, "--out", tmp_path / "run", "--max-steps", "1", "--set", "head.kind=label", "--set",
-               "encoder.hidden_size=4", "--set", "source.embedding_size=4", "-q")
+@pytest.mark.parametrize("head", ["label", "language"])
+def test_what_is_not_searched_for(cli: Command, tmp_path: Path, head: str) -> None:
+    words = ("aa", "bbbb", "cc", "dddddd", "e", "fffff")
+    lines = [f"{word}\t{'long' if len(word) > 3 else 'short'}" for word in words]
+    data = write(tmp_path / "data.txt", *lines * 8)
+    kinds = ["source.kind=none", "decoder.hidden_size=4"] if head == "language" else [
+        "encoder.hidden_size=4", "source.embedding_size=4"]
+    made = cli("train", data, "--out", tmp_path / "run", "--max-steps", "1", "-q",
+               *(part for key in [f"head.kind={head}", *kinds] for part in ("--set", key)))
     assert made.code == 0, made.err
     done = cli("tune-decoding", tmp_path / "run", data)
-    done.explained("a run that answers with labels searches for no answer")
+    assert done.code == 2
+    done.explained(f"this run has head.kind {head}", "head.kind is sequence")
