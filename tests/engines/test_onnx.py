@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import subprocess
 import sys
@@ -13,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from damage import change_manifest, flip
 from seqloom.config.sections import DecodingConfig
 from seqloom.data.batching import pad
 from seqloom.engines.artifacts import FOLDER, MANIFEST
@@ -170,19 +170,6 @@ def test_more_threads_than_cores_are_refused(run: Path) -> None:
 
 
 # --- artifacts that are damaged, missing, of another time ------------------------------------------------------------
-
-
-def change_manifest(folder: Path, change: Callable[[dict[str, Any]], Any]) -> None:
-    path = folder / FOLDER / MANIFEST
-    manifest = json.loads(path.read_text())
-    change(manifest)
-    path.write_text(json.dumps(manifest))
-
-
-def flip(path: Path) -> None:
-    content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 1
-    path.write_bytes(content)
 
 
 DAMAGE: list[tuple[str, Callable[[Path], Any], str]] = [

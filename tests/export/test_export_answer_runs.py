@@ -15,8 +15,9 @@ import pytest
 from answer_models import made
 from exported import onnx_engine, stored
 
+from damage import change_manifest, flip
 from seqloom.config.sections import CorpusConfig
-from seqloom.engines.artifacts import FOLDER, MANIFEST
+from seqloom.engines.artifacts import FOLDER
 from seqloom.engines.ensemble import EnsembleEngine
 from seqloom.engines.onnx import available_cores
 from seqloom.errors import MissingExtraError, RunFolderError, SeqloomError, UsageError
@@ -125,19 +126,6 @@ def test_steps_are_answered_without_torch(run: Path, task: Tiny) -> None:
 
 
 # --- bad input -------------------------------------------------------------------------------------------------------
-
-
-def change_manifest(folder: Path, change: Callable[[dict[str, Any]], Any]) -> None:
-    path = folder / FOLDER / MANIFEST
-    manifest = json.loads(path.read_text())
-    change(manifest)
-    path.write_text(json.dumps(manifest))
-
-
-def flip(path: Path) -> None:
-    content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 1
-    path.write_bytes(content)
 
 
 DAMAGE: list[tuple[str, Callable[[Path], Any], str]] = [
