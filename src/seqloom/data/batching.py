@@ -5,6 +5,7 @@ Works on lengths and arrays only; reads no files and keeps no examples.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import Any, Literal, NamedTuple, overload
@@ -95,7 +96,26 @@ def padding_waste(lengths: Ints, batches: Sequence[Ints]) -> Waste:
 # --- batches for training --------------------------------------------------------------------------------------------
 
 
-class Plan(Sequence[Ints]):
+class Planned(Sequence[Ints], ABC):
+    """Batches of indices in order, each made when it is asked for."""
+
+    @abstractmethod
+    def indices(self, number: int) -> Ints:
+        """Those of batch `number`, from 0."""
+
+    @overload
+    def __getitem__(self, number: int) -> Ints: ...
+
+    @overload
+    def __getitem__(self, number: slice) -> list[Ints]: ...
+
+    def __getitem__(self, number: int | slice) -> Ints | list[Ints]:
+        if isinstance(number, slice):
+            return [self.indices(one) for one in range(len(self))[number]]
+        return self.indices(range(len(self))[number])
+
+
+class Plan(Planned):
     """The batches of one epoch in order, each made when it is asked for: a few bytes for each example, however many.
 
     order [N]: examples, batch after batch; begins [n + 1]: where the batches begin in it; turns [n]: the order in which
@@ -108,15 +128,7 @@ class Plan(Sequence[Ints]):
     def __len__(self) -> int:
         return len(self._turns)
 
-    @overload
-    def __getitem__(self, number: int) -> Ints: ...
-
-    @overload
-    def __getitem__(self, number: slice) -> list[Ints]: ...
-
-    def __getitem__(self, number: int | slice) -> Ints | list[Ints]:
-        if isinstance(number, slice):
-            return [self[one] for one in range(len(self))[number]]
+    def indices(self, number: int) -> Ints:
         turn = int(self._turns[number])
         return self.order[self._begins[turn]:self._begins[turn + 1]].astype(np.int64)
 

@@ -11,12 +11,12 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import IO, overload
+from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
 
-from seqloom.data.batching import Waste
+from seqloom.data.batching import Planned, Waste
 from seqloom.errors import DataError, TrainingError
 from seqloom.types import END, Ints, Padded
 
@@ -122,7 +122,7 @@ class Windows:
         return None, Padded({"main": np.where(real, self._ids[taken], 0).astype(np.int64)}, lengths)
 
 
-class WindowPlan(Sequence[Ints]):
+class WindowPlan(Planned):
     """The batches of an epoch: the positions [B] that the rows of each begin at."""
 
     def __init__(self, edges: Ints, count: int, window: int) -> None:
@@ -131,16 +131,8 @@ class WindowPlan(Sequence[Ints]):
     def __len__(self) -> int:
         return self._count
 
-    @overload
-    def __getitem__(self, number: int) -> Ints: ...
-
-    @overload
-    def __getitem__(self, number: slice) -> list[Ints]: ...
-
-    def __getitem__(self, number: int | slice) -> Ints | list[Ints]:
-        if isinstance(number, slice):
-            return [self[one] for one in range(len(self))[number]]
-        begins = self._edges[:-1] + range(len(self))[number] * self._window
+    def indices(self, number: int) -> Ints:
+        begins = self._edges[:-1] + number * self._window
         return np.where(begins < self._edges[1:], begins, self._edges[-1])
 
 
