@@ -15,6 +15,7 @@ Positive = Annotated[int, Field(gt=0)]
 Column = int | str
 CellName = Annotated[str, listed("nn/cells.py", "CELLS")]
 ScoreName = Annotated[str, listed("nn/scores.py", "SCORES")]
+NormalizationName = Annotated[str, listed("nn/normalization.py", "NORMALIZATIONS")]
 TokenizerName = Annotated[str, listed("data/tokenizers.py", "TOKENIZERS")]
 StrategyName = Annotated[str, listed("search/__init__.py", "STRATEGIES", "auto")]
 

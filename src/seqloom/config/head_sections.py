@@ -11,7 +11,16 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Discriminator, Tag
 
-from seqloom.config.base import Dropout, Positive, PretrainedConfig, Section, TokenizerConfig, kind_or, text
+from seqloom.config.base import (
+    Dropout,
+    NormalizationName,
+    Positive,
+    PretrainedConfig,
+    Section,
+    TokenizerConfig,
+    kind_or,
+    text,
+)
 
 Tie = Literal["none", "output", "all"]
 
@@ -39,6 +48,10 @@ class SequenceHeadConfig(HeadSection):
     share_vocabulary: bool = text(False, "One tokenizer for both sides, trained on both; the target's settings count.")
     tie_embeddings: Tie = text(
         "none", "output: target embedding = output layer; all: also = source embedding (needs share_vocabulary).")
+    normalization: NormalizationName = text(
+        "softmax", "From the output layer to probabilities, and with it the loss: softmax with cross-entropy; "
+                   "sparsemax and entmax15 with their Fenchel-Young losses (Peters et al. 2019, §3.3), where most "
+                   "symbols have probability 0.")
     alignment_loss: float = text(
         0.0, "Weight of a second loss, connectionist temporal classification of the memory (Graves et al. 2006), in "
              "training only: for speech, where the target follows the order of the source.", ge=0)

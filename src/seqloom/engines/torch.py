@@ -125,9 +125,7 @@ class TorchEngine:
             decoder = decoder.gather(self._ids(parents))
         with self._products(tokens.size):
             log_probabilities, attention, decoder = self.model.head.step(  # type: ignore[operator]
-                state.memory, decoder, self._ids(tokens))
-        if state.allowed is not None:
-            log_probabilities = log_probabilities.masked_fill(~state.allowed, -torch.inf).log_softmax(2)
+                state.memory, decoder, self._ids(tokens), *(() if state.allowed is None else (state.allowed,)))
         picked = None
         if wanted is not None:
             picked = _array(log_probabilities.gather(2, self._ids(wanted)))

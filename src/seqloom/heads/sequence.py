@@ -152,7 +152,8 @@ class Head(HeadBase):
         alignment = None if not self.config.alignment_loss else AlignmentLoss(
             encoder.memory_size, self.tokenizer.size, self.config.alignment_loss)
         return SequenceModule(decoder, self.tokenizer.size, label_smoothing=config.training.label_smoothing,
-                              coverage_loss=config.decoder.attention.coverage_loss, alignment=alignment)
+                              coverage_loss=config.decoder.attention.coverage_loss, alignment=alignment,
+                              normalization=self.config.normalization)
 
     def tie(self, model: Any) -> None:
         """One matrix where the configuration shares it (Press & Wolf 2017, §3)."""

@@ -6,21 +6,51 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from seqloom.nn.normalization import NORMALIZATIONS
 from seqloom.nn.scores import SCORES
 
 
-class Attention(nn.Module):
-    """Global attention (Luong et al. 2015, §3.1; Bahdanau et al. 2015, eqs. 5-6).
+class LocalWindow(nn.Module):
+    """Where a query looks: the D positions to either side of a predicted centre, and the less the farther from it.
 
-    weights = softmax over real positions of score(query, keys); attention value = Σ_s weights_s · values_s.
-    With `coverage` the sum of past weights is added to the score, times a learned number. See et al. 2017, eq. 11 put
-    it inside the additive score; here it stands outside, so that every score can have it.
+    Local-p attention (Luong et al. 2015, §3.2): centre p = S σ(vᵀ tanh(W q)) (eq. 9) with S the source's length, and
+    weights times exp(−(s − p)² / 2σ²) with σ = D/2 (eq. 10). Positions count from 0.
+    """
+
+    def __init__(self, query_size: int, reach: int) -> None:
+        super().__init__()
+        self.transform = nn.Linear(query_size, query_size, bias=False)
+        self.vector = nn.Linear(query_size, 1, bias=False)
+        self.reach = reach
+
+    def forward(self, query: Float[Tensor, "B K Q"], mask: Bool[Tensor, "B S"],
+                ) -> tuple[Bool[Tensor, "B K S"], Float[Tensor, "B K S"]]:
+        """Which real positions are within reach, always one or more; and the factors of their weights."""
+        # In fp32 at least: half precision does not tell the positions of a long source apart.
+        asked = self.vector(torch.tanh(self.transform(query)))
+        asked = asked.to(torch.promote_types(asked.dtype, torch.float32))
+        length = mask.sum(1).to(asked.dtype).view(-1, 1, 1)
+        away = torch.arange(mask.shape[1], dtype=asked.dtype, device=asked.device) - length * asked.sigmoid()
+        # The last position too where rounding puts the centre at S: that is as far away as the window reaches.
+        within = (away.abs() <= self.reach) & mask.unsqueeze(1)
+        return within, torch.exp(-2 * (away / self.reach).square())
+
+
+class Attention(nn.Module):
+    """Global attention (Luong et al. 2015, §3.1; Bahdanau et al. 2015, eqs. 5-6), or local with a `window` of D.
+
+    weights = softmax over real positions of score(query, keys), or another of `NORMALIZATIONS`; attention value =
+    Σ_s weights_s · values_s. With `coverage` the sum of past weights is added to the score, times a learned number. See
+    et al. 2017, eq. 11 put it inside the additive score; here it stands outside, so that every score can have it. With
+    a window the weights sum to less than 1, as in the paper.
     """
 
     def __init__(self, score: str, query_size: int, memory_size: int, *, hidden_size: int, layers: int = 1,
-                 coverage: bool = False) -> None:
+                 coverage: bool = False, normalization: str = "softmax", window: int | None = None) -> None:
         super().__init__()
         self.score = SCORES[score](query_size, memory_size, hidden_size=hidden_size, layers=layers)
+        self.normalization = NORMALIZATIONS[normalization]
+        self.window = None if window is None else LocalWindow(query_size, window)
         self.coverage_weight = nn.Parameter(torch.tensor(-0.1)) if coverage else None
 
     def keys(self, values: Float[Tensor, "B S M"]) -> Float[Tensor, "B S H"]:
@@ -35,5 +65,9 @@ class Attention(nn.Module):
         scores = self.score(query, keys, last)
         if self.coverage_weight is not None and coverage is not None:
             scores = scores + self.coverage_weight * coverage
-        weights = scores.masked_fill(~mask.unsqueeze(1), -torch.inf).softmax(2)
+        if self.window is None:
+            weights = self.normalization.apply(scores.masked_fill(~mask.unsqueeze(1), -torch.inf))
+        else:
+            within, factors = self.window(query, mask)
+            weights = self.normalization.apply(scores.masked_fill(~within, -torch.inf)) * factors
         return torch.bmm(weights.to(values.dtype), values), weights

@@ -104,7 +104,8 @@ class AttentionContext(Context):
     def __init__(self, hidden_size: int, memory_size: int, config: AttentionConfig) -> None:
         super().__init__(hidden_size)
         self.attention = Attention(config.score, hidden_size, memory_size, layers=config.score_layers,
-                                   hidden_size=config.hidden_size or hidden_size, coverage=config.coverage)
+                                   hidden_size=config.hidden_size or hidden_size, coverage=config.coverage,
+                                   normalization=config.normalization, window=config.local_window)
         combined = memory_size + hidden_size
         self.combination = nn.Linear(combined, hidden_size, bias=False) if config.combination == "tanh" else None
         self.output_size = hidden_size if self.combination else combined

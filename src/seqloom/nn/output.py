@@ -11,6 +11,7 @@ from seqloom.nn.decoders import Choose, DecoderState, InStepDecoder, Outputs, Re
 from seqloom.nn.kernels.cross_entropy import linear_cross_entropy
 from seqloom.nn.kernels.static import is_static
 from seqloom.nn.memory import Memory, real_positions
+from seqloom.nn.normalization import NORMALIZATIONS
 from seqloom.types import Loss, Padded
 
 # Probabilities below this count as this in a mixture; the logarithm of an impossible copy stays finite.
@@ -21,7 +22,8 @@ class SequenceModule(nn.Module):
     """A decoder and its output layer: target sequences <s> … </s> in training, one step at a time in search."""
 
     def __init__(self, decoder: RecurrentDecoder | InStepDecoder, symbols: int, *, label_smoothing: float = 0.0,
-                 coverage_loss: float = 0.0, alignment: AlignmentLoss | None = None) -> None:
+                 coverage_loss: float = 0.0, alignment: AlignmentLoss | None = None,
+                 normalization: str = "softmax") -> None:
         super().__init__()
         self.decoder = decoder
         self.symbols = symbols
@@ -29,11 +31,12 @@ class SequenceModule(nn.Module):
         self.label_smoothing = label_smoothing
         self.coverage_loss = coverage_loss
         self.alignment = alignment
+        self.normalization = normalization
 
     # --- training ---
 
     def loss(self, memory: Memory, target: Padded, own: Bool[Tensor, "B T"] | None = None) -> Loss:
-        """Cross-entropy over the real positions of `target` [B T+1], which holds <s> … </s>.
+        """Cross-entropy, or a sparse distribution's loss, over the real positions of `target` [B T+1]: <s> … </s>.
 
         own [B T]: positions at which the model's own best token, not the gold one, is the history.
         """
@@ -51,7 +54,7 @@ class SequenceModule(nn.Module):
                 outputs.values[mask], gold[mask])
             total, correct = linear_cross_entropy(
                 values, self.output.weight, self.output.bias, gold, self.label_smoothing if self.training else 0.0,
-                mask.flatten() if static else None)
+                mask.flatten() if static else None, self.normalization)
         if outputs.coverage_loss is not None and self.training:
             total = total + self.coverage_loss * (outputs.coverage_loss * mask).sum()
         if self.alignment is not None and self.training:
@@ -78,15 +81,22 @@ class SequenceModule(nn.Module):
         return self.decoder.begin(memory)
 
     def step(self, memory: Memory, state: DecoderState,
-             tokens: Int[Tensor, "B K"]) -> tuple[Float[Tensor, "B K V"], Float[Tensor, "B K S"] | None, DecoderState]:
-        """Log-probabilities of the next token (ids ≥ `symbols` are copies), attention weights, and the new state."""
-        outputs, state = self.decoder.step(memory, state, tokens)
-        return self._log_probabilities(memory, outputs), outputs.weights, state
+             tokens: Int[Tensor, "B K"], allowed: Bool[Tensor, "B 1 V"] | None = None,
+             ) -> tuple[Float[Tensor, "B K V"], Float[Tensor, "B K S"] | None, DecoderState]:
+        """Log-probabilities of the next token (ids ≥ `symbols` are copies), attention weights, and the new state.
 
-    def _log_probabilities(self, memory: Memory, outputs: Outputs) -> Float[Tensor, "B T V"]:
+        allowed: the only ids there are to be, where none are copied; the probabilities of these sum to 1.
+        """
+        outputs, state = self.decoder.step(memory, state, tokens)
+        return self._log_probabilities(memory, outputs, allowed), outputs.weights, state
+
+    def _log_probabilities(self, memory: Memory, outputs: Outputs, allowed: Bool[Tensor, "B 1 V"] | None = None,
+                           ) -> Float[Tensor, "B T V"]:
         logits = at_least_fp32(self.output(outputs.values))
+        if allowed is not None:
+            logits = logits.masked_fill(~allowed, -torch.inf)
         if outputs.copy_gate is None:
-            return logits.log_softmax(2)
+            return NORMALIZATIONS[self.normalization].logarithm(logits)
         return self._mixture(memory, outputs, logits)
 
     def _mixture(self, memory: Memory, outputs: Outputs,

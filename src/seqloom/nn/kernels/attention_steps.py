@@ -2,7 +2,8 @@
 
 `forward` and `backward` do once what all steps share and return the function of one step; what the steps only have
 to add up, the gradients of keys, memory and weights, is one product each after the loop, in `finish`. Everything is
-computed in the state's precision: the products are small, and the softmax decides on small differences.
+computed in the state's precision: the products are small, and the softmax decides on small differences. What is used of
+the softmax is that a number added to all scores changes nothing; the sparse normalizations have that too.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from torch import Tensor
 
 from seqloom.nn.kernels.precision import BatchedProducts
 from seqloom.nn.kernels.primitives import add_product, set_product, softmax_backward
+from seqloom.nn.normalization import Normalization
 
 # Attention of one step, by its number.
 Attend = Callable[[int], None]
@@ -36,7 +38,7 @@ class AttentionWork(NamedTuple):
     """Buffers of T steps.
 
     bias: 0 at real positions, −∞ elsewhere; queries: the states that ask, operand: as the products read them;
-    projected: W q + b, of the additive score only.
+    projected: W q + b, of the additive score only; sparse: what stands in the softmax's place, where something does.
     """
 
     values: Float[Tensor, "B S M"]
@@ -48,6 +50,7 @@ class AttentionWork(NamedTuple):
     attended: Float[Tensor, "T B M"]
     additive: Additive | None = None
     projected: Float[Tensor, "T B A"] | None = None
+    sparse: type[Normalization] | None = None
 
 
 class AttentionGradient(NamedTuple):
@@ -68,14 +71,17 @@ def forward(work: AttentionWork) -> Attend:
     project = None if work.additive is None else _project(work, work.additive)
     fill = _bilinear_scores(work, scores) if work.additive is None else _additive_scores(work, work.additive, scores)
     weights, attended = work.weights.unbind(0), work.attended.unsqueeze(2).unbind(0)
-    weights_row = work.weights.unsqueeze(2).unbind(0)
+    weights_row, sparse = work.weights.unsqueeze(2).unbind(0), work.sparse
 
     def attend(t: int) -> None:
         if project is not None:
             project(t)
         with batched:
             fill(t)
-            torch.softmax(scores, 1, out=weights[t])
+            if sparse is None:
+                torch.softmax(scores, 1, out=weights[t])
+            else:
+                weights[t].copy_(sparse.forward(scores))
             torch.bmm(weights_row[t], work.values, out=attended[t])
 
     return attend
@@ -148,14 +154,17 @@ def backward(work: AttentionWork, gradient: AttentionGradient,
     values, each = work.values.transpose(1, 2), torch.empty_like(work.bias)
     out, weights, scores = each.unsqueeze(1), work.weights.unbind(0), gradient.scores.unbind(0)
     direct = None if of_weights is None else of_weights.unbind(0)
-    dtype = each.dtype
+    dtype, sparse = each.dtype, work.sparse
 
     def attend_backward(t: int, of_value: Tensor, of_query: Tensor) -> None:
         with batched:
             torch.bmm(of_value.unsqueeze(1), values, out=out)
             if direct is not None:
                 each.add_(direct[t])
-            softmax_backward(each, weights[t], 1, dtype, grad_input=scores[t])
+            if sparse is None:
+                softmax_backward(each, weights[t], 1, dtype, grad_input=scores[t])
+            else:
+                scores[t].copy_(sparse.backward(each, weights[t]))
             back(t, of_query)
         if onward is not None:
             onward(t, of_query)

@@ -1,4 +1,5 @@
-"""Output layer, softmax and cross-entropy in one, so that logits for all tokens never exist together."""
+"""Output layer, softmax and cross-entropy in one, so that logits for all tokens never exist together; and the same with
+a sparse distribution and its loss (`fenchel_young.py`)."""
 
 from __future__ import annotations
 
@@ -9,7 +10,9 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn import functional
 
+from seqloom.nn.kernels.fenchel_young import sparse_loss_
 from seqloom.nn.kernels.primitives import add_product, copy_to, operand_of, refuse_second_order, set_product
+from seqloom.nn.normalization import NORMALIZATIONS
 
 # Positions are taken in chunks whose fp32 logits fit in this, so that they stay in a CPU's cache; but at least
 # SMALLEST_CHUNK of them, so that adding to the weight's gradient, one pass over it for each chunk, stays cheap.
@@ -36,10 +39,11 @@ def linear_cross_entropy_reference(
 def linear_cross_entropy(
         values: Float[Tensor, "N O"], weight: Float[Tensor, "V O"], bias: Float[Tensor, " V"],
         targets: Int[Tensor, " N"], smoothing: float = 0.0, counted: Bool[Tensor, " N"] | None = None,
-        ) -> tuple[Float[Tensor, ""], Int[Tensor, ""]]:
+        normalization: str = "softmax") -> tuple[Float[Tensor, ""], Int[Tensor, ""]]:
     """As the reference, in chunks of positions; the gradient is made on the way forward, where one is asked for.
 
-    counted: positions that are summed; all when None. Under autocast the products run in its precision, softmax, loss
+    counted: positions that are summed; all when None. normalization: with one that is sparse its Fenchel-Young loss, as
+    `linear_fenchel_young_reference` has it. Under autocast the products run in its precision, softmax, loss
     and gradients stay fp32.
     """
     device = values.device.type
@@ -47,9 +51,10 @@ def linear_cross_entropy(
     with torch.autocast(device, enabled=False):
         if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in (values, weight, bias)):
             made: tuple[Tensor, Tensor] = _LinearCrossEntropy.apply(  # type: ignore[no-untyped-call]
-                values, weight, bias, targets, counted, smoothing, low)
+                values, weight, bias, targets, counted, smoothing, low, normalization)
             return made
-        total, correct, _ = _pass(values, weight, bias, targets, counted, smoothing, low, gradient=False)
+        total, correct, _ = _pass(values, weight, bias, targets, counted, smoothing, low, normalization,
+                                  gradient=False)
         return total, correct
 
 
@@ -62,9 +67,9 @@ class _Gradient(NamedTuple):
 
 
 def _pass(values: Tensor, weight: Tensor, bias: Tensor, targets: Tensor, counted: Tensor | None, smoothing: float,
-          low: torch.dtype | None, *, gradient: bool) -> tuple[Tensor, Tensor, _Gradient | None]:
+          low: torch.dtype | None, normalization: str, *, gradient: bool) -> tuple[Tensor, Tensor, _Gradient | None]:
     """Sum, number of hits, and the gradient, over all chunks."""
-    N, V = values.shape[0], weight.shape[0]
+    N, V, kind = values.shape[0], weight.shape[0], NORMALIZATIONS[normalization]
     state = torch.float64 if weight.dtype == torch.float64 else torch.float32
     left, right, bias = values.to(low or state), weight.to(low or state), bias.to(state)
     total, correct = bias.new_zeros(()), targets.new_zeros(())
@@ -80,8 +85,9 @@ def _pass(values: Tensor, weight: Tensor, bias: Tensor, targets: Tensor, counted
         logits, operand, padding = buffer[:real], low_buffer[: len(rows)], low_buffer[real : len(rows)]
         torch.mm(rows, right.t(), out=operand)
         copy_to(logits, operand[:real])
-        loss, hits = _softmax_loss_(logits.add_(bias), targets[start : start + size].unsqueeze(1),
-                                    None if counted is None else counted[start : start + size].unsqueeze(1), smoothing)
+        rows_of = (logits.add_(bias), targets[start : start + size].unsqueeze(1),
+                   None if counted is None else counted[start : start + size].unsqueeze(1), smoothing)
+        loss, hits = sparse_loss_(*rows_of, kind) if kind.sparse else _softmax_loss_(*rows_of)
         total += loss
         correct += hits
         if of is not None:
@@ -136,10 +142,11 @@ class _LinearCrossEntropy(torch.autograd.Function):
 
     @staticmethod
     def forward(node: Any, values: Tensor, weight: Tensor, bias: Tensor, targets: Tensor, counted: Tensor | None,
-                smoothing: float, low: torch.dtype | None) -> tuple[Tensor, Tensor]:
-        total, correct, node.ready = _pass(values, weight, bias, targets, counted, smoothing, low, gradient=True)
+                smoothing: float, low: torch.dtype | None, normalization: str) -> tuple[Tensor, Tensor]:
+        total, correct, node.ready = _pass(values, weight, bias, targets, counted, smoothing, low, normalization,
+                                           gradient=True)
         node.save_for_backward(values, weight, bias, targets, counted)
-        node.options = smoothing, low
+        node.options = smoothing, low, normalization
         node.mark_non_differentiable(correct)
         return total, correct
 
@@ -153,4 +160,4 @@ class _LinearCrossEntropy(torch.autograd.Function):
             if not gradient.is_cpu or float(gradient) != 1:
                 for part in of:
                     part.mul_(gradient)
-        return *of, None, None, None, None
+        return *of, None, None, None, None, None

@@ -3,8 +3,8 @@
 With input feeding each step needs the result of the one before, so nothing can go through at once but what depends
 on the history alone. What is kept is what the backward pass needs; what does not depend on the recurrence leaves the
 loop: the embedded history's projection before it, the gradients of weights, keys and memory, each one product, after
-it. Not served, and left to `RecurrentDecoder.unroll_stepwise`: coverage, scores that use the last weights, additive
-scores with more than one hidden layer, cells and scores that are not of the library.
+it. Not served, and left to `RecurrentDecoder.unroll_stepwise`: coverage, local windows, scores that use the last
+weights, additive scores with more than one hidden layer, cells and scores that are not of the library.
 """
 
 from __future__ import annotations
@@ -54,6 +54,7 @@ def refusal(context: Context, recurrent: RecurrentStack) -> str:
     reasons = {
         "it is for input feeding": not context.input_feeding,
         "attention.coverage is on": context.coverage,
+        "attention.local_window is set": context.attention.window is not None,
         f"the score {type(score).__name__} reads the step before's weights": context.uses_last,
         "attention.score_layers is more than 1": type(score) is Concat and bool(score.deeper),
         f"it does not know the score {type(score).__name__}": not score.bilinear and type(score) is not Concat,
@@ -73,7 +74,8 @@ def unroll(context: AttentionContext, recurrent: RecurrentStack, memory: Memory,
     device = embedded.device
     low = torch.get_autocast_dtype(device.type) if torch.is_autocast_enabled(device.type) else None
     cells = _cells(recurrent)
-    plan = Plan(KERNELS[type(cells[0])], len(cells), context.query_previous, recurrent.residual, low)
+    plan = Plan(KERNELS[type(cells[0])], len(cells), context.query_previous, recurrent.residual, low,
+                context.attention.normalization if context.attention.normalization.sparse else None)
     T, B, _ = embedded.shape
     masks = None
     if recurrent.dropout and recurrent.training and len(cells) > 1:

@@ -17,16 +17,20 @@ from seqloom.nn.kernels import attention_steps
 from seqloom.nn.kernels.attention_steps import Additive, AttentionWork
 from seqloom.nn.kernels.cell_steps import CellKernel, CellWork, Step
 from seqloom.nn.kernels.primitives import add_product, operand_of, set_product, tanh_
+from seqloom.nn.normalization import Normalization
 
 
 class Plan(NamedTuple):
-    """What is no tensor. low: precision of the products' operands where it is not the state's."""
+    """What is no tensor. low: precision of the products' operands where it is not the state's; sparse: see
+    AttentionWork.
+    """
 
     cell: CellKernel
     layers: int
     query_previous: bool
     residual: bool
     low: torch.dtype | None
+    sparse: type[Normalization] | None = None
 
     @property
     def adds_layers(self) -> bool:
@@ -151,7 +155,7 @@ def attention_work(plan: Plan, inputs: Inputs, work: Work) -> AttentionWork:
     else:
         queries, operand = work.top(), work.top(operand=True)
     return AttentionWork(inputs.values, inputs.keys, work.bias, queries, operand, work.weights, work.attended,
-                         additive, work.projected)
+                         additive, work.projected, plan.sparse)
 
 
 # --- forward ---------------------------------------------------------------------------------------------------------
