@@ -16,7 +16,7 @@ from seqloom.claims.drawing import drawing
 from seqloom.claims.lab import FULL, Lab, read_pairs
 from seqloom.claims.page import page_of
 from seqloom.claims.quality import mismatch
-from seqloom.claims.record import Findings, read_findings, to_json
+from seqloom.claims.record import Findings, Record, read_record, to_json
 from seqloom.claims.tables import DEPENDS, FAILS, HOLDS, Check, Table, alike, at_least, more, spread, verdict_of
 from seqloom.claims.tasks import TASKS, make_pairs
 from seqloom.cli import main
@@ -188,7 +188,7 @@ def test_real_pairs_too_few(tmp_path: Path) -> None:
 # --- the page and the command ----------------------------------------------------------------------------------------
 
 
-def findings() -> Findings:
+def findings() -> Record:
     made = Findings()
     made.put(Finding("cosine", table(dot=[0.2], general=[0.3]), 3.2))
     made.found["cosine"].table.columns[:] = ["another key wins"]
@@ -199,7 +199,17 @@ def findings() -> Findings:
     numbers = {(row, column): [value, value] for row, pair in rows.items()
                for column, value in zip(("2–5", "6–10"), pair, strict=True)}
     made.put(Finding("long-inputs", Table("quality of", list(rows), ["2–5", "6–10"], numbers), 12.0))
-    return made
+    return Record([made])
+
+
+def with_real() -> Record:
+    """The same, and one of the claims on real pairs as well, with another outcome."""
+    record = findings()
+    numbers = {(row, column): [value] for row, value in (("fixed vector", 0.5), ("attention", 0.55))
+               for column in ("1: 2–3", "2: 4–9")}
+    record.sheet("words.tsv", 2000).put(Finding("long-inputs", Table(
+        "quality of", ["fixed vector", "attention"], ["1: 2–3", "2: 4–9"], numbers), 120.0))
+    return record
 
 
 def test_the_page_shows_claims_numbers_and_verdicts_in_order() -> None:
@@ -215,30 +225,47 @@ def test_the_page_shows_claims_numbers_and_verdicts_in_order() -> None:
 
 def test_findings_come_back_from_json(tmp_path: Path) -> None:
     path = tmp_path / "claims.json"
-    path.write_text(to_json(findings()), encoding="utf-8")
-    assert page_of(read_findings(path, "")) == page_of(findings())
-    assert read_findings(tmp_path / "none.json", "x.tsv") == Findings("x.tsv")
+    path.write_text(to_json(with_real()), encoding="utf-8")
+    assert page_of(read_record(path, "")) == page_of(with_real())
+    assert read_record(tmp_path / "none.json", "x.tsv") == Record()
+
+
+def test_one_page_has_generated_tasks_and_real_pairs() -> None:
+    page, pictures = page_of(with_real())
+    assert "on generated tasks,\nand on the 2,000 pairs of words.tsv (2 minutes)." in page
+    assert "| claim | on generated tasks | on words.tsv | command |" in page
+    assert "(#long-inputs) | holds | does not hold | `seqloom claims --only long-inputs` |" in page
+    assert "(#cosine) | holds | – |" in page
+    assert page.index("Verdict: **holds**") < page.index("The same on words.tsv") < page.index(
+        "seqloom claims --only long-inputs --full words.tsv    # 120 s") < page.index(
+        "Verdict on words.tsv: **does not hold**") < page.index("## The most similar vector")
+    assert list(pictures) == ["pictures/claims-long-inputs.svg"]
+
+
+def test_real_pairs_alone_have_a_page_too() -> None:
+    record = Record([with_real().sheets[1]])
+    page, pictures = page_of(record)
+    assert "each tried by one command\non the 2,000 pairs of words.tsv (2 minutes)." in page
+    assert "| claim | verdict | command |" in page
+    assert "| does not hold | `seqloom claims --only long-inputs --full words.tsv` |" in page
+    assert "Trial: words.tsv in place of the task, with states 2 × as large, 5 × the updates, and one seed." in page
+    assert len(pictures) == 1
 
 
 @pytest.mark.parametrize(("content", "message"), [
-    ("no json", "not a file of `seqloom claims`"), ("[]", "not a file of"), ('{"format_version": 2}', "expected 1"),
-    ('{"format_version": 1, "data": "", "made_with": "", "claims": {"cosine": {"seconds": 1, "corner": "", '
-     '"rows": ["dot"], "columns": ["y"], "values": [[[1]]]}}}', "not a file of"),
+    ("no json", "not a file of `seqloom claims`"), ("[]", "not a file of"), ('{"format_version": 1}', "expected 2"),
+    ('{"format_version": 2, "trials": [{"data": "", "pairs": 0, "made_with": "", "claims": {"cosine": {"seconds": 1, '
+     '"corner": "", "rows": ["dot"], "columns": ["y"], "values": [[[1]]]}}}]}', "not a file of"),
 ])
 def test_damaged_findings_are_refused(tmp_path: Path, content: str, message: str) -> None:
     path = tmp_path / "claims.json"
     path.write_text(content, encoding="utf-8")
     with pytest.raises(DataError, match=message):
-        read_findings(path, "")
+        read_record(path, "")
     if '"cosine"' in content:
-        assert read_findings(path, "", ["cosine"]).found == {}
-
-
-def test_findings_of_other_data_are_refused(tmp_path: Path) -> None:
-    path = tmp_path / "claims.json"
-    path.write_text(to_json(findings()), encoding="utf-8")
-    with pytest.raises(UsageError, match=r"has findings on generated tasks, but these are on words\.tsv"):
-        read_findings(path, "words.tsv")
+        assert read_record(path, "", ["cosine"]).sheet("").found == {}
+        with pytest.raises(DataError, match="not a file of"):  # tried again, but on other data
+            read_record(path, "words.tsv", ["cosine"])
 
 
 def test_the_drawing_has_a_panel_for_each_kind_and_stands_on_the_scale() -> None:
@@ -288,12 +315,14 @@ def test_the_list(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_the_stored_page_is_made_of_the_stored_numbers() -> None:
     docs = Path(__file__).parents[2] / "docs"
-    stored = read_findings(docs / "claims.json", "")
-    assert list(stored.found) == list(CLAIMS), "seqloom claims --out docs/claims.md"
+    stored = read_record(docs / "claims.json", "")
+    assert list(stored.sheets[0].found) == list(CLAIMS), "seqloom claims --out docs/claims.md"
+    assert stored.sheets[0].data == ""
     page, pictures = page_of(stored)
     assert (docs / "claims.md").read_text(encoding="utf-8") == page
     for name, content in pictures.items():
         assert (docs / name).read_bytes() == content
-    words = {name: entry["verdict"] for name, entry in json.loads((docs / "claims.json").read_text())["claims"].items()}
-    assert words == {name: finding.verdict.word for name, finding in stored.found.items()}
-    assert max(finding.seconds for finding in stored.found.values()) < 60
+    for sheet, trial in zip(stored.sheets, json.loads((docs / "claims.json").read_text())["trials"], strict=True):
+        words = {name: entry["verdict"] for name, entry in trial["claims"].items()}
+        assert words == {name: finding.verdict.word for name, finding in sheet.found.items()}
+    assert max(finding.seconds for finding in stored.sheets[0].found.values()) < 60

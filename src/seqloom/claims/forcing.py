@@ -96,7 +96,7 @@ FORCING_CLAIMS = {
         _forcing, _judge_forcing),
     "error-chain": Claim(
         "One wrong word leads to more.",
-        ("Bengio et al. 2015, §1", "Ranzato et al. 2016, §1"),
+        ("Bengio et al. 2015, abstract (errors pile up along the sequence)", "Ranzato et al. 2016 (exposure bias)"),
         "Letters to be copied, 6 to 8 of them; GRUs of 64; 400 updates. The decoder is given the first two letters, "
         "the second of them right or wrong, and writes the rest.",
         _chain, _judge_chain, not_on_real="it compares answers token by token in their places"),

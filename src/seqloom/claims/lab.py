@@ -38,7 +38,8 @@ class Scale:
 
 
 MINUTE = Scale()
-FULL = Scale(updates=20, hidden=4, examples=1_000_000, tests=500, seeds=1, largest=1024)
+# What a laptop does in an evening, also with tens of thousands of sentences.
+FULL = Scale(updates=5, hidden=2, examples=1_000_000, tests=250, seeds=1, largest=512)
 
 
 @dataclass(frozen=True)

@@ -82,18 +82,21 @@ def _judge_short_to_long(table: Table) -> list[Check]:
 LENGTH_CLAIMS = {
     "long-inputs": Claim(
         "Attention helps with long inputs.",
-        ("Bahdanau et al. 2015, §5.2.2 (long sentences)", "Koehn and Knowles 2017, §3.4 (long sentences)"),
+        ("Bahdanau et al. 2015, §5.2.2 (long sentences)",
+         "Koehn and Knowles 2017, challenge 4 (very long sentences stay hard with attention, too)"),
         "Letters to be written backwards, 2 to 20 of them; GRUs of 64, one direction; 300 updates.",
         _long_inputs, _judge_long_inputs, axis="letters"),
     "fixed-vector": Claim(
         "A vector of fixed size holds ever less of an input as it grows.",
-        ("Bahdanau et al. 2015, §1", "Cho et al. 2014, On the properties of neural machine translation"),
+        ("Bahdanau et al. 2015, §1", "Cho et al. 2014, On the properties of neural machine translation",
+         "Pouget-Abadie et al. 2014, Overcoming the curse of sentence length"),
         "Letters to be copied, 2 to 14 of them; GRUs of one direction with states of 32 to 512 numbers; 250 updates "
         "of 32 examples. One seed.",
         _fixed_vector, _judge_fixed_vector, axis="letters"),
     "short-to-long": Claim(
         "What was trained on short inputs fails on longer ones, with attention too.",
-        ("Lake and Baroni 2018, experiment 2 (longer action sequences)", "Bahdanau et al. 2015, §5.2.2"),
+        ("Pouget-Abadie et al. 2014 (sentences longer than those of the training)",
+         "Lake and Baroni 2018 (SCAN, split by length)"),
         "Letters to be written backwards: trained on 2 to 8, tested on up to 16; GRUs of 64; 400 updates.",
         _short_to_long, _judge_short_to_long, axis="letters"),
 }

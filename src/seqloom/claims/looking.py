@@ -64,7 +64,8 @@ def _judge_cosine(table: Table) -> list[Check]:
 LOOKING_CLAIMS = {
     "scores": Claim(
         "Which score there is, dot, general or concat, decides little.",
-        ("Luong et al. 2015, §3.1 (dot, general, concat)", "Britz et al. 2017"),
+        ("Luong et al. 2015, §3.1 (the three; they found dot good for global attention)",
+         "Britz et al. 2017 (a score like concat slightly but consistently better)"),
         "Words replaced by their entries in a dictionary, 3 to 8 of them; GRUs of 64; 330 updates.",
         _scores, _judge_scores),
     "cosine": Claim(

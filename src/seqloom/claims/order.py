@@ -90,7 +90,8 @@ ORDER_CLAIMS = {
         _reversal, _judge_reversal),
     "context": Claim(
         "The summary at every step helps a little.",
-        ("Cho et al. 2014, Learning phrase representations using RNN encoder-decoder, §2.2",),
+        ("Cho et al. 2014, Learning phrase representations using RNN encoder-decoder, §2.2, have it and compare "
+         "nothing; that it helps is what textbooks say",),
         "Letters to be copied, 2 to 8 of them; GRUs of 64, one direction; 300 updates.",
         _context, _judge_context),
     "single-rnn": Claim(

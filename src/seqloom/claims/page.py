@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from seqloom.claims import Finding
+from seqloom.claims import CLAIMS, Finding
 from seqloom.claims.drawing import drawing
-from seqloom.claims.record import Findings
+from seqloom.claims.lab import FULL
+from seqloom.claims.record import Findings, Record
 from seqloom.claims.tables import spread
 
 PICTURES = "pictures"
@@ -20,40 +21,63 @@ interface, and judge: examples of both.
 
 The rule: each claim has checks, sentences with a margin in them. All of them met: the claim **holds**. None: it **does
 not hold**. Some: it **depends**. Where a check compares two ways, one must be better on average over the seeds by the
-margin, and better with every single seed. A small model on a toy task, trained for a few hundred updates, is what is
-judged here, not the paper: where the two differ, that is worth knowing. How much a verdict can hang on the trial, the
-laboratory notes of the project tell.
+margin, and better with every single seed. A small model, trained for a few hundred updates, is what is judged here, not
+the paper: where the two differ, that is worth knowing. How much a verdict can hang on the trial, the laboratory notes
+of the project tell. Sources say where a claim stands; figures of the papers are not repeated.
 
 *Quality* is 1 minus the error rate of the answers (edits for each token of the target), 0 at worst. Figures are means
 over the seeds, with the least and the largest in brackets. Made with
 {made_with}; the seconds beside a command are those of the processor.
-
-| claim | verdict | command |
-|---|---|---|
 """
 
-FULL_HINT = """
-On your own pairs, which takes longer: `seqloom claims --full pairs.tsv --only long-inputs`.
+OWN = f"with states {FULL.hidden:g} × as large, {FULL.updates:g} × the updates, and one seed"
+FULL_HINT = f"""
+On your own pairs, {OWN}: `seqloom claims --full pairs.tsv`,
+with `--only NAME` for one claim. On one core some thousands of words and their sounds take half an hour, tens of
+thousands of sentences an evening.
 """
+GENERATED = "generated tasks"
 
 
-def page_of(findings: Findings) -> tuple[str, dict[str, bytes]]:
+def page_of(record: Record) -> tuple[str, dict[str, bytes]]:
     """The page, and its pictures by path below the page's folder."""
-    where = f"on pairs of {findings.data}" if findings.data else "in less than a minute on one core, on generated tasks"
-    parts = [HEAD.format(where=where, made_with=findings.made_with)]
-    pictures: dict[str, bytes] = {}
-    for name, finding in findings.found.items():
-        line = command(name, findings.data)
-        parts.append(f"| [{finding.claim.title}](#{name}) | {finding.verdict.word} | `{line}` |\n")
-    if not findings.data:
+    sheets = [sheet for sheet in record.sheets if sheet.found]
+    parts = [HEAD.format(where=_where(sheets), made_with="; ".join(dict.fromkeys(one.made_with for one in sheets))),
+             *_summary(sheets)]
+    if any(not sheet.data for sheet in sheets):
         parts.append(FULL_HINT)
-    for name, finding in findings.found.items():
-        picture = ""
-        if finding.claim.axis:
-            picture = f"{PICTURES}/claims-{name}.svg"
-            pictures[picture] = drawing(finding.table, finding.claim.axis)
-        parts.append(section(finding, findings.data, picture))
+    pictures: dict[str, bytes] = {}
+    for name in CLAIMS:
+        found = [(sheet, sheet.found[name]) for sheet in sheets if name in sheet.found]
+        for number, (sheet, finding) in enumerate(found):
+            picture = ""
+            if finding.claim.axis and not number:
+                picture = f"{PICTURES}/claims-{name}.svg"
+                pictures[picture] = drawing(finding.table, finding.claim.axis)
+            parts.append(further(finding, sheet.data) if number else section(finding, sheet.data, picture))
     return "".join(parts), pictures
+
+
+def _where(sheets: list[Findings]) -> str:
+    told = [f"on the {sheet.pairs:,} pairs of {sheet.data} ({sheet.seconds / 60:.0f} minutes)" for sheet in sheets
+            if sheet.data]
+    if any(not sheet.data for sheet in sheets):
+        told.insert(0, "in less than a minute on one core, on generated tasks")
+    return ",\nand ".join(told)
+
+
+def _summary(sheets: list[Findings]) -> list[str]:
+    """A table with all verdicts and the commands of the first data."""
+    several = len(sheets) > 1
+    heads = [f"on {sheet.data or GENERATED}" if several else "verdict" for sheet in sheets]
+    lines = [f"\n| claim | {' | '.join(heads)} | command |\n", f"|---|{'---|' * len(heads)}---|\n"]
+    for name, claim in CLAIMS.items():
+        found = [sheet.found.get(name) for sheet in sheets]
+        first = next((sheet for sheet, finding in zip(sheets, found, strict=True) if finding is not None), None)
+        if first is not None:
+            words = " | ".join("–" if finding is None else finding.verdict.word for finding in found)
+            lines.append(f"| [{claim.title}](#{name}) | {words} | `{command(name, first.data)}` |\n")
+    return lines
 
 
 def command(name: str, data: str) -> str:
@@ -63,16 +87,25 @@ def command(name: str, data: str) -> str:
 
 def section(finding: Finding, data: str, picture: str = "") -> str:
     """One claim: sources, trial, command, table, picture, checks, verdict."""
-    claim, verdict = finding.claim, finding.verdict
-    trial = claim.trial if not data else f"On {data}; by itself: {claim.trial}"
-    lines = [f'\n<a id="{finding.name}"></a>', f"\n## {claim.title}\n", f"Source: {'; '.join(claim.sources)}.\n",
-             f"Trial: {trial}\n", f"```sh\n{command(finding.name, data)}    # {finding.seconds:.0f} s\n```\n",
-             *table_lines(finding)]
+    claim = finding.claim
+    trial = claim.trial if not data else f"{data} in place of the task, {OWN}. The task: {claim.trial}"
+    return "\n".join([f'\n<a id="{finding.name}"></a>', f"\n## {claim.title}\n",
+                      f"Source: {'; '.join(claim.sources)}.\n", f"Trial: {trial}\n", *_outcome(finding, data, picture)])
+
+
+def further(finding: Finding, data: str) -> str:
+    """The same claim on further data, beneath its section."""
+    return "\n".join([f"\nThe same on {data}, {OWN}:\n", *_outcome(finding, data)])
+
+
+def _outcome(finding: Finding, data: str, picture: str = "") -> list[str]:
+    verdict = finding.verdict
+    lines = [f"```sh\n{command(finding.name, data)}    # {finding.seconds:.0f} s\n```\n", *table_lines(finding)]
     if picture:
-        lines.append(f"\n![{claim.title}]({picture})")
-    lines.append(f"\nVerdict: **{verdict.word}**.\n")
+        lines.append(f"\n![{finding.claim.title}]({picture})")
+    lines.append(f"\nVerdict{f' on {data}' if data else ''}: **{verdict.word}**.\n")
     lines += [f"- {'yes' if check.met else 'no'}: {check.statement} ({check.numbers})" for check in verdict.checks]
-    return "\n".join([*lines, ""])
+    return [*lines, ""]
 
 
 def table_lines(finding: Finding) -> list[str]:

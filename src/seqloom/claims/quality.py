@@ -57,8 +57,8 @@ def _judge_data(table: Table) -> list[Check]:
 QUALITY_CLAIMS = {
     "data": Claim(
         "Quality follows the amount of the data and its quality.",
-        ("Koehn and Knowles 2017, §3.2 (amount of training data)",
-         "Khayrallah and Koehn 2018 (misaligned sentences)"),
+        ("Koehn and Knowles 2017, challenge 2 (amount of training data)",
+         "Khayrallah and Koehn 2018 (kinds of noise, misaligned sentences among them)"),
         f"Words replaced by their entries in a dictionary, 3 to 6 of them, {PAIRS} pairs; GRUs of 64 with attention; "
         "250 updates whatever the amount.",
         _data, _judge_data),

@@ -8,7 +8,7 @@ from pathlib import Path
 from seqloom.claims import CLAIMS, chosen_claims, try_claim
 from seqloom.claims.lab import FULL, MINUTE, read_pairs
 from seqloom.claims.page import page_of, section
-from seqloom.claims.record import Findings, read_findings, to_json
+from seqloom.claims.record import Record, read_record, to_json
 from seqloom.cli.streams import say
 from seqloom.errors import UsageError
 from seqloom.plots.output import write_whole
@@ -25,7 +25,8 @@ def run_claims(only: Sequence[str], full: str | None, out: str | None, *, json_o
     real = None if full is None else read_pairs(full)
     data = "" if full is None else Path(full).name
     page = None if out is None else _page_path(out)
-    findings = Findings(data) if page is None else read_findings(page.with_suffix(".json"), data, names)
+    record = Record() if page is None else read_record(page.with_suffix(".json"), data, names)
+    findings = record.sheet(data, len(real or []))
     reporter = reporter_for(quiet=quiet)
     for name in names:
         reporter.say(f"{name}: {CLAIMS[name].title}")
@@ -34,23 +35,23 @@ def run_claims(only: Sequence[str], full: str | None, out: str | None, *, json_o
         reporter.say(f"{name}: {finding.verdict.word}, {duration(finding.seconds)}")
         findings.put(finding)
         if page is not None:
-            write_page(findings, page)
+            write_page(record, page)
         elif not json_output:
             say(section(finding, data))
     if json_output:
-        say(to_json(findings).rstrip("\n"))
+        say(to_json(record).rstrip("\n"))
     if page is not None and not json_output:
         say(str(out))
 
 
-def write_page(findings: Findings, page: Path) -> None:
+def write_page(record: Record, page: Path) -> None:
     """The page, its numbers and its pictures. Raises UsageError when they cannot be written."""
-    text, pictures = page_of(findings)
+    text, pictures = page_of(record)
     for name, content in pictures.items():
         place = page.parent / name
         place.parent.mkdir(exist_ok=True)
         write_whole(place, content)
-    write_whole(page.with_suffix(".json"), to_json(findings).encode())
+    write_whole(page.with_suffix(".json"), to_json(record).encode())
     write_whole(page, text.encode())
 
 
