@@ -93,13 +93,13 @@ class AttentionConfig(Section):
     score: ScoreName = text("general", "Score of a query and a key.")
     score_layers: Positive = text(1, "concat only: number of hidden layers.")
     hidden_size: Positive | None = text(None, "concat, location: size of the hidden layers; the decoder's when empty.")
-    query: Literal["current", "previous"] = text(
     normalization: NormalizationName = text(
         "softmax", "From scores to weights: softmax; sparsemax (Martins & Astudillo 2016) and entmax15 (Peters et al. "
                    "2019) give exactly 0 to positions that score low.")
     local_window: Positive | None = text(
         None, "Attend only within so many positions of a predicted centre, less away from it (D of local-p attention: "
               "Luong et al. 2015, §3.2, eqs. 9-10); empty: everywhere.")
+    query: Literal["current", "previous"] = text(
         "current", "State that asks: this step's (Luong et al. 2015) or the previous one (Bahdanau et al. 2015).")
     combination: Literal["tanh", "concat"] = text(
         "tanh", "Attention value and state go through a tanh layer (Luong et al. 2015, eq. 5), or concatenated "
