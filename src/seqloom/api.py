@@ -95,15 +95,17 @@ def finetune(run: str | Path, *data: str | Path, out: str | Path | None = None, 
 
 
 def evaluate(run: str | Path | Predictor, *data: str | Path, metrics: Sequence[str] | None = None,
-             tokenize: str = "13a", options: Mapping[str, Any] | None = None, quiet: bool = True) -> Evaluation:
+             tokenize: str = "13a", options: Mapping[str, Any] | None = None, languages: Sequence[str] = (),
+             quiet: bool = True) -> Evaluation:
     """Predict test files with a run and compare with their targets; `.scores` holds the keys of `--json`.
 
-    tokenize: sacreBLEU's tokenizer. options: decoding options such as {"beam_size": 1}. Raises DataError, UsageError.
+    tokenize: sacreBLEU's tokenizer. options: decoding options such as {"beam_size": 1}. languages: one for all files,
+    or one for each. Raises DataError, UsageError.
     """
     from seqloom.evaluation import evaluate_files
 
     predictor = run if isinstance(run, Predictor) else load(run)
-    return evaluate_files(predictor, corpora_of(data), metrics=metrics, tokenize=tokenize,
+    return evaluate_files(predictor, corpora_of(data, languages=languages), metrics=metrics, tokenize=tokenize,
                           options=predictor.options(options or {}), reporter=reporter_for(quiet=quiet))
 
 
@@ -177,10 +179,18 @@ def with_files(train_files: Iterable[str | Path], valid: Files, values: Mapping[
     return given
 
 
-def corpora_of(files: Iterable[str | Path], pairs: Iterable[tuple[str, str]] = ()) -> list[CorpusConfig]:
-    """Files, and pairs of parallel files, as the configuration has them."""
-    return list(chain((CorpusConfig(path=str(file)) for file in files),
-                      (CorpusConfig(source=source, target=target) for source, target in pairs)))
+def corpora_of(files: Iterable[str | Path], pairs: Iterable[tuple[str, str]] = (), *,
+               languages: Sequence[str] = ()) -> list[CorpusConfig]:
+    """Files, and pairs of parallel files, as the configuration has them; languages: none, one, or one for each.
+
+    Raises UsageError for another number of languages.
+    """
+    found = list(chain((CorpusConfig(path=str(file)) for file in files),
+                       (CorpusConfig(source=source, target=target) for source, target in pairs)))
+    said = [*languages] * len(found) if len(languages) == 1 else [*languages] or [None] * len(found)
+    if len(said) != len(found):
+        raise UsageError(f"{len(said)} languages for {len(found)} files", fix="give one for all files, or one for each")
+    return [corpus.model_copy(update={"language": language}) for corpus, language in zip(found, said, strict=True)]
 
 
 def _check_same_symbols(first: Any, other: Any, first_name: str, other_name: str) -> None:

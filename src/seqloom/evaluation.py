@@ -54,6 +54,8 @@ def evaluate_files(predictor: Predictor, corpora: Sequence[CorpusConfig], *, met
     Raises DataError when no line is left, and as `read_records` does.
     """
     reporter = reporter or Reporter()
+    for corpus in corpora:
+        predictor.in_language(corpus.language)  # one that the run knows
     if predictor.head.is_stream:
         return _evaluate_text(predictor, corpora, metrics, reporter)
     records, notes, bad = read_examples(predictor, corpora)
@@ -73,6 +75,7 @@ def evaluate_files(predictor: Predictor, corpora: Sequence[CorpusConfig], *, met
     names = list(metrics) if metrics else _default_metrics(predictor.head, outputs, notes)
     scores = compared(predictor.head, outputs, references, names, tokenize=tokenize)
     signature = scores.pop("signature")
+    scores.update(by_language(predictor.head, records, outputs, references, names, tokenize=tokenize))
     if predictor.head.is_free_text:
         scores.update(_likelihood(predictor, records, reporter))
         scores.update(degeneration_rates(
@@ -207,6 +210,28 @@ def compared(head: Any, outputs: Sequence[str], references: Sequence[Sequence[st
     found = evaluate_outputs(outputs, references, [head.metrics.get(name, name) for name in names],
                              tokenize=head.bleu_tokenize if tokenize is None else tokenize)
     return {own.get(name, name): value for name, value in found.items()}
+
+
+def by_language(head: Any, records: Sequence[Record], outputs: Sequence[str], references: Sequence[Sequence[str]],
+                names: Sequence[str], *, tokenize: str | None = None) -> dict[str, Any]:
+    """`compared` for the records of each language, and the mean over languages: {} where records say no language.
+
+    languages: name → count and its metrics; macro: metric → mean, each language counting the same.
+    """
+    places: dict[str, list[int]] = {}
+    for number, record in enumerate(records):
+        if "language" in record.fields:
+            places.setdefault(record.text("language").strip(), []).append(number)
+    if not places:
+        return {}
+    found: dict[str, dict[str, Any]] = {}
+    for language in sorted(places):
+        scores = compared(head, [outputs[number] for number in places[language]],
+                          [references[number] for number in places[language]], names, tokenize=tokenize)
+        found[language] = {"count": len(places[language]), **{name: scores[name] for name in names if name in scores}}
+    macro = {name: sum(float(one[name]) for one in found.values()) / len(found) for name in names
+             if all(name in one for one in found.values())}
+    return {"languages": found, "macro": macro}
 
 
 def _default_metrics(head: Any, outputs: Sequence[str], notes: list[str]) -> list[str]:

@@ -48,14 +48,18 @@ class Predictor:
     # --- for people ---
 
     def predict(self, inputs: Input | Iterable[Input], *, attention: bool | None = None, alternatives: int = 0,
-                prefix: str | Sequence[str] | None = None, **options: Any) -> Any:
+                prefix: str | Sequence[str] | None = None, language: str | None = None, **options: Any) -> Any:
         """Answer one input (→ Prediction) or several (→ list of Prediction, same order).
 
         An input is text, or a mapping with the source's columns. `options` are keys of the decoding section, such as
         beam_size=5. `attention` (default: for one input) keeps the attention weights, `alternatives` the K best
-        tokens of each step. A forced `prefix` is text that every answer starts with. An input that cannot be read
-        gives a Prediction with `stopped="error"`. Raises ConfigError for an unknown option.
+        tokens of each step. A forced `prefix` is text that every answer starts with. `language` is that of all inputs,
+        for a run that was trained on several. An input that cannot be read gives a Prediction with `stopped="error"`.
+        Raises ConfigError for an unknown option, UsageError for an unknown language.
         """
+        if language is not None:
+            return self.in_language(language).predict(inputs, attention=attention, alternatives=alternatives,
+                                                      prefix=prefix, **options)
         single = isinstance(inputs, (str, Mapping))
         given: list[Input] = [inputs] if single else list(inputs)  # type: ignore[list-item]
         chosen = self.options(options)
@@ -102,6 +106,15 @@ class Predictor:
             encoded.append({"tokens": self.source.memory_tokens(item, record), "summary": one.summary[0],
                             "states": one.states[0], "mask": one.mask[0]})
         return encoded
+
+    def in_language(self, language: str | None) -> Predictor:
+        """The same for inputs in this language, which need not say it themselves; None: as it is.
+
+        Raises UsageError for a language that the run was not trained on, and for runs without languages.
+        """
+        if language is None:
+            return self
+        return Predictor(self.source.in_language(language), self.head, self.engine, self.decoding, self.run)
 
     # --- streams ---
 

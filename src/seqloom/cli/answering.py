@@ -12,6 +12,7 @@ from seqloom.cli.options import (
     Engine,
     Ensemble,
     InputFormat,
+    Language,
     Output,
     Quiet,
     Resume,
@@ -46,6 +47,7 @@ def predict(
     alternatives: Annotated[str | None, typer.Option("--alternatives", "-k", metavar="K", help=(
         "jsonl: with the K best tokens of each step."))] = None,
     ensemble: Ensemble = None,
+    language: Language = None,
     input_format: InputFormat = None,
     engine: Engine = "auto",
     device: Device = "auto",
@@ -64,7 +66,8 @@ def predict(
         runs=[run, *(ensemble or [])], file=file, output=output, format=format_name, input_format=input_format,
         changes={"beam_size": beam_size, "n_best": n_best, "shortlist": "true" if shortlist else None},
         set_options=set_options or [], prefix=prefix, attention=attention, alternatives=alternatives,
-        engine=engine, device=device, threads=threads, resume=resume, quiet=quiet, stream=stream))
+        engine=engine, device=device, threads=threads, language=language, resume=resume, quiet=quiet,
+        stream=stream))
 
 
 def score(
@@ -72,6 +75,7 @@ def score(
     file: Pairs = None,
     output: Output = None,
     ensemble: Ensemble = None,
+    language: Language = None,
     input_format: InputFormat = None,
     engine: Engine = "auto",
     device: Device = "auto",
@@ -85,13 +89,14 @@ def score(
     from seqloom.cli.prediction import run_scoring
 
     return run_scoring([run, *(ensemble or [])], file, output, input_format, engine, device, threads,
-                       quiet=quiet)
+                       language=language, quiet=quiet)
 
 
 def encode(
     run: RunFolder,
     output: Annotated[str, typer.Option("--output", "-o", metavar="FILE", help="The .npz to write; required.")],
     file: Inputs = None,
+    language: Language = None,
     input_format: InputFormat = None,
     engine: Engine = "auto",
     device: Device = "auto",
@@ -105,4 +110,4 @@ def encode(
     """
     from seqloom.cli.encoding import run_encoding
 
-    return run_encoding(run, file, output, input_format, engine, device, threads, quiet=quiet)
+    return run_encoding(run, file, output, input_format, engine, device, threads, language=language, quiet=quiet)

@@ -19,12 +19,12 @@ from seqloom.types import BadRecord, Record
 
 
 def run_encoding(run: str, file: str | None, output: str, input_format: str | None, engine: str, device: str,
-                 threads: str | None, *, quiet: bool = False) -> int:
+                 threads: str | None, *, language: str | None = None, quiet: bool = False) -> int:
     """Encode inputs into an .npz, one line after the other; the exit code: 1 when every line was bad."""
     if Path(output).suffix != ".npz":
         raise UsageError(f"cannot write {output}: encodings are written as .npz", fix="give a name that ends in .npz")
     check_streams(file, output)
-    predictor = open_predictor([run], engine, device, threads, quiet=quiet)
+    predictor = open_predictor([run], engine, device, threads, language=language, quiet=quiet)
     inputs = Inputs(predictor, file, input_format, quiet=quiet)
     reporter = reporter_for(quiet=quiet)
     expected = lines_of(file)

@@ -36,6 +36,7 @@ class Request:
     beam_size: str | None
     shortlist: bool
     set_options: list[str]
+    languages: list[str]
     engine: str
     device: str
     threads: str | None
@@ -113,8 +114,9 @@ def _evaluate(predictor: Predictor, request: Request) -> Evaluation:
 
     options = predictor.options(decoding_options(request.set_options, beam_size=request.beam_size,
                                                  shortlist="true" if request.shortlist else None))
-    return evaluate_files(predictor, corpora_of(request.files, request.pairs), metrics=_names(request.metrics),
-                          tokenize=request.tokenize, options=options, reporter=reporter_for(quiet=request.quiet))
+    return evaluate_files(predictor, corpora_of(request.files, request.pairs, languages=request.languages),
+                          metrics=_names(request.metrics), tokenize=request.tokenize, options=options,
+                          reporter=reporter_for(quiet=request.quiet))
 
 
 def _draw_confusion(request: Request, evaluation: Evaluation) -> None:
@@ -141,8 +143,17 @@ def as_table(scores: dict[str, Any], confusion: Confusion | None = None) -> str:
             worst = [] if confusion is None else confusion.worst()
             lines += [f"{'most confused':<20} {right} answered as {answered or 'nothing'}: {count:,} ({share:.1%})"
                       for right, answered, count, share in worst]
+        elif name == "languages":
+            lines += [f"{language:<20} " + _in_a_row(found) for language, found in value.items()]
+        elif name == "macro":
+            lines.append(f"{'mean of languages':<20} {_in_a_row(value)}")
         elif name == "signature":
             lines += [f"{name:<20} {signature}" for signature in value.split("; ")]
         else:
             lines.append(f"{name:<20} {f'{value:.4f}' if isinstance(value, float) else value}")
     return "\n".join(lines)
+
+
+def _in_a_row(scores: dict[str, Any]) -> str:
+    return "  ".join(f"{name} {value:.4f}" if isinstance(value, float) else f"{name} {value}"
+                     for name, value in scores.items())

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from seqloom.cli.options import BeamSize, Device, Engine, Quiet, RunFolder, SetDecoding, Threads
+from seqloom.cli.options import BeamSize, Device, Engine, Language, Quiet, RunFolder, SetDecoding, Threads
 
 
 def explain(
@@ -14,6 +14,7 @@ def explain(
     text: Annotated[str | None, typer.Argument(metavar="INPUT", help="One input; not for --history.")] = None,
     features: Annotated[str | None, typer.Option("--features", metavar="TEXT", help=(
         "The features, for runs that read them, as in V;PST."))] = None,
+    language: Language = None,
     output: Annotated[str | None, typer.Option("--output", "-o", metavar="FILE", help=(
         "Picture to write: .svg, .png, .html, .json or .npz; drawn in the terminal when not given."))] = None,
     steps: Annotated[bool, typer.Option("--steps", help=(
@@ -52,7 +53,8 @@ def explain(
     asked = {"steps": steps, "path": path, "gates": gates, "what_if": force or gold is not None or reverse or edit,
              "history": history}
     run_explanation(Explanation(
-        run=run, text=text or "", features=features, output=output, views=[name for name, on in asked.items() if on],
-        has_input=text is not None, gradients=gradients, beside=beside or [], force=force or [], gold=gold,
-        reverse=reverse, edit=edit or [], alternatives=alternatives, beam_size=beam_size,
-        set_options=set_options or [], engine=engine, device=device, threads=threads, quiet=quiet))
+        run=run, text=text or "", features=features, language=language, output=output,
+        views=[name for name, on in asked.items() if on], has_input=text is not None, gradients=gradients,
+        beside=beside or [], force=force or [], gold=gold, reverse=reverse, edit=edit or [],
+        alternatives=alternatives, beam_size=beam_size, set_options=set_options or [], engine=engine, device=device,
+        threads=threads, quiet=quiet))

@@ -28,6 +28,7 @@ class Explanation:
     text: str
     has_input: bool
     features: str | None
+    language: str | None
     output: str | None
     views: list[str]
     gradients: bool
@@ -73,11 +74,16 @@ def _draw_attention(request: Explanation) -> None:
         writer_for(Path(request.output), WRITERS)
     prediction = answered(request)
     if request.output is None:
-        show_attention(prediction, input_text=request.text)
+        show_attention(prediction, input_text=_titled(request))
         return
-    for warning in write_attention(prediction, request.output, input_text=request.text):
+    for warning in write_attention(prediction, request.output, input_text=_titled(request)):
         warn(f"warning: {warning}")
     say(request.output)
+
+
+def _titled(request: Explanation) -> str:
+    """The input as a title has it: its language need not be among the symbols that were read."""
+    return request.text if request.language is None else f"⟨{request.language}⟩ {request.text}"
 
 
 def answered(request: Explanation) -> Prediction:
@@ -85,7 +91,8 @@ def answered(request: Explanation) -> Prediction:
     count = whole_number("--alternatives", request.alternatives, 1) or 0
     options = decoding_options(request.set_options, beam_size=request.beam_size)
     text = unicode_text("INPUT", request.text)
-    predictor = open_predictor([request.run], request.engine, request.device, request.threads, quiet=request.quiet)
+    predictor = open_predictor([request.run], request.engine, request.device, request.threads,
+                               language=request.language, quiet=request.quiet)
     prediction: Prediction = predictor.predict(_input(predictor, text, request.features), attention=True,
                                                alternatives=count, **options)
     if prediction.stopped == "error":
@@ -99,6 +106,9 @@ def _input(predictor: Predictor, text: str, features: str | None) -> dict[str, s
         raise UsageError("this run reads features beside the source", fix="give them: --features 'V;PST'")
     if features is not None and not reads_features:
         raise UsageError("--features is given, but this run reads none", fix="leave it out")
+    if "language" in predictor.source.roles:
+        raise UsageError("this run was trained on several languages", fix="say which it is: --language "
+                         + " or ".join(predictor.source.languages[:3]))
     if features is None:
         return {predictor.source.roles[0]: text}
     return {"source": text, "features": unicode_text("--features", features)}

@@ -11,6 +11,7 @@ from seqloom.cli.options import (
     Device,
     Engine,
     Ensemble,
+    Languages,
     Overwrite,
     Quiet,
     RunFolder,
@@ -49,6 +50,7 @@ def evaluate(
     shortlist: Shortlist = False,
     set_options: SetDecoding = None,
     ensemble: Ensemble = None,
+    language: Languages = None,
     engine: Engine = "auto",
     device: Device = "auto",
     threads: Threads = None,
@@ -63,8 +65,8 @@ def evaluate(
     run_evaluation(Request(
         runs=[run, *(ensemble or [])], files=files or [], pairs=pairs(source, target), json_output=json_output,
         metrics=metrics, tokenize=tokenize, compare=compare, metric=metric, output=output, confusion=confusion,
-        beam_size=beam_size, shortlist=shortlist, set_options=set_options or [], engine=engine, device=device,
-        threads=threads, quiet=quiet))
+        beam_size=beam_size, shortlist=shortlist, set_options=set_options or [],
+        languages=language or [], engine=engine, device=device, threads=threads, quiet=quiet))
 
 
 def info(run: RunFolder) -> None:

@@ -54,6 +54,10 @@ Threads = Annotated[str | None, typer.Option("--threads", metavar="N", help="CPU
 BeamSize = Annotated[str | None, typer.Option("--beam-size", "-b", metavar="N", help="Hypotheses kept; 1 is greedy.")]
 Shortlist = Annotated[bool, typer.Option("--shortlist", help=(
     "Choose among each input's likely symbols only: faster, see seqloom export --shortlist."))]
+Language = Annotated[str | None, typer.Option("--language", "-l", metavar="NAME", help=(
+    "Language of all inputs, for a run that was trained on several, when no column says it."))]
+Languages = Annotated[list[str] | None, typer.Option("--language", "-l", metavar="NAME", help=(
+    "Language of all files, or of each in turn (repeated), for a run that was trained on several."))]
 Ensemble = Annotated[list[str] | None, typer.Option("--with", metavar="RUN", help=(
     "A further run, to answer together with the first; may be repeated."))]
 

@@ -40,6 +40,7 @@ class Request:
     engine: str
     device: str
     threads: str | None
+    language: str | None = None
     resume: bool = False
     quiet: bool = False
     stream: bool = False
@@ -56,7 +57,8 @@ def run_prediction(request: Request) -> int:
     prefix = None if request.prefix is None else unicode_text("--prefix", request.prefix)
     _check_resume(request)
     changes = decoding_options(request.set_options, **request.changes)
-    predictor = open_predictor(request.runs, request.engine, request.device, request.threads, quiet=request.quiet)
+    predictor = open_predictor(request.runs, request.engine, request.device, request.threads, language=request.language,
+                               quiet=request.quiet)
     options = predictor.options(changes)
     if request.format == "text" and options.n_best > 1:
         raise UsageError(f"{options.n_best} answers for each input do not fit into one line of text",
@@ -97,22 +99,23 @@ def _step_through(predictor: Predictor, request: Request, alternatives: int) -> 
 
 
 def run_scoring(runs: list[str], file: str | None, output: str | None, input_format: str | None, engine: str,
-                device: str, threads: str | None, *, quiet: bool = False) -> int:
+                device: str, threads: str | None, *, language: str | None = None, quiet: bool = False) -> int:
     """Score given targets; the exit code."""
     check_streams(file, output)
-    predictor = open_predictor(runs, engine, device, threads, quiet=quiet)
+    predictor = open_predictor(runs, engine, device, threads, language=language, quiet=quiet)
     inputs = Inputs(predictor, file, input_format, targets=True, quiet=quiet)
     predictions = predictor.score_records(inputs.records(), ready=inputs.ready, notice=inputs.notice)
     return write(predictions, output, scored_line, inputs, reporter_for(quiet=quiet), expected=lines_of(file))
 
 
-def open_predictor(runs: list[str], engine: str, device: str, threads: str | None, *, quiet: bool) -> Predictor:
-    """The run, or the ensemble of several; says which engine runs it, unless `quiet`."""
+def open_predictor(runs: list[str], engine: str, device: str, threads: str | None, *, language: str | None = None,
+                   quiet: bool) -> Predictor:
+    """The run, or the ensemble of several, for inputs in this language; says which engine runs it, unless `quiet`."""
     from seqloom.api import load
 
     count = whole_number("--threads", threads, 1)
     predictor = load(runs if len(runs) > 1 else runs[0], engine=engine, device=device, threads=count,
-                     say=lambda sentence: warn(f"warning: {sentence}"))
+                     say=lambda sentence: warn(f"warning: {sentence}")).in_language(language)
     if not quiet:
         warn(engine_line(predictor.engine))
     return predictor
@@ -156,7 +159,7 @@ def _part_of(request: Request, predictor: Predictor, options: DecodingConfig) ->
     identity = {
         "runs": [_weights_of(run) for run in request.runs], "engine": predictor.engine.name, "format": request.format,
         "options": options.model_dump(mode="json"), "prefix": request.prefix, "attention": request.attention,
-        "alternatives": request.alternatives, "input_format": request.input_format,
+        "alternatives": request.alternatives, "input_format": request.input_format, "language": request.language,
         "input": [found.size, found.sha256]}
     part = begin_part(target, identity, resume=request.resume, format_name=request.format)
     return part, None if file.endswith(".gz") else found.lines or None

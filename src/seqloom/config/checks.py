@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import wraps
 
 from seqloom.config.keys import ROLES
+from seqloom.config.language_checks import LANGUAGE_CHECKS
 from seqloom.config.media_checks import MEDIA_CHECKS
 from seqloom.config.problems import Problem, Problems, refuse, show
 from seqloom.config.sections import (
@@ -360,6 +361,6 @@ def decoding_defaults(config: Config) -> Problems:
 DECODING_CHECKS: tuple[Callable[[DecodingConfig], Problems], ...] = (answers, lengths)
 
 CHECKS: tuple[Callable[[Config], Problems], ...] = (
-    *SETTING_CHECKS, *MEDIA_CHECKS, corpora, columns, features, bridge, unreached, dot_scores, attention_options,
-    in_step, ties, shared_vocabulary, teacher_forcing, device, decoding_defaults,
+    *SETTING_CHECKS, *MEDIA_CHECKS, *LANGUAGE_CHECKS, corpora, columns, features, bridge, unreached, dot_scores,
+    attention_options, in_step, ties, shared_vocabulary, teacher_forcing, device, decoding_defaults,
 )

@@ -18,7 +18,7 @@ from pydantic_core import PydanticUndefined
 from seqloom.config.names import Listed
 from seqloom.config.sections import Config, CorpusConfig, Section
 
-ROLES = ("source", "target", "features")
+ROLES = ("source", "target", "features", "language")
 COLUMN = "a column: a number from 1, or a name in the header"
 
 # A section written as one value sets this key of it: `tokenizer: jamo` means `tokenizer: {kind: jamo}`.

@@ -56,7 +56,8 @@ class CorpusConfig(Section):
     target: str | None = text(None, "Text file with one target a line; goes with `source`.")
     weight: float = text(1.0, "How often this corpus is seen relative to the others.", gt=0)
     columns: dict[str, Column] | None = text(
-        None, "Column of each role (source, target, features): a number from 1, or a name in the header.")
+        None, "Column of each role (source, target, features, language): a number from 1, or a name in the header.")
+    language: str | None = text(None, "Language of all of its lines, as in fra; needs source.language.", min_length=1)
 
 
 class DataConfig(Section):

@@ -55,9 +55,14 @@ class TextSourceConfig(SourceSection):
         None, "Read the characters of each symbol too, in the case they are written in, and put what they say beside "
               "its embedding (Lample et al. 2016, §4.1).")
 
+    language: Literal["symbol", "embedding"] | None = text(
+        None, "How the model is told the language of a line, in training on several. symbol: one of its own, before "
+              "the source (Johnson et al. 2017, §3); embedding: added to every source position. Empty: not at all.")
+
     @property
     def roles(self) -> tuple[str, ...]:
-        return ("source",) if self.features is None else ("source", "features")
+        given = (("features", self.features), ("language", self.language))
+        return ("source", *(role for role, option in given if option is not None))
 
     @property
     def columns(self) -> dict[str, Column]:

@@ -186,6 +186,7 @@ class _Notes:
         self.usable = 0
         self.bad: dict[str, Finding] = {}
         self.lengths: dict[str, dict[str, Counter[int]]] = {}
+        self.languages: Counter[str] = Counter()
         self.pairs, self.sources, self._numbers, self._ratios = array("Q"), array("Q"), array("L"), array("f")
         self._first: list[int] = []  # record with which each run of one file begins …
         self._files: list[str] = []  # … and that file
@@ -203,6 +204,8 @@ class _Notes:
         if not self._files or self._files[-1] != record.path:
             self._first.append(len(self.pairs))
             self._files.append(record.path)
+        if "language" in record.fields:
+            self.languages[record.text("language").strip()] += 1
         source = source_fingerprint(record)
         targets = record.texts("target") if "target" in record.fields else []
         pair = fingerprint(f"{source:016x}", *targets)
@@ -236,7 +239,7 @@ class _Notes:
         ambiguous = self._ambiguous()
         return SplitReport(name, self.lines, self.usable, dict(self.bad), lengths, self._duplicates(),
                            Finding(len(ambiguous), self.places(ambiguous.tolist())),
-                           Finding(len(outliers), self.places(outliers.tolist())))
+                           Finding(len(outliers), self.places(outliers.tolist())), dict(sorted(self.languages.items())))
 
     def _duplicates(self) -> Finding:
         pairs = np.array(self.pairs, np.uint64)

@@ -16,7 +16,7 @@ from typing import Any, BinaryIO
 
 from seqloom.config.sections import Column, CorpusConfig
 from seqloom.data.lines import Line, open_file, read_lines
-from seqloom.data.tables import Request, checked_record, csv_rows, table_records, tsv_rows
+from seqloom.data.tables import LANGUAGE, LANGUAGE_FIX, Request, checked_record, csv_rows, table_records, tsv_rows
 from seqloom.errors import DataError, UsageError
 from seqloom.types import BadRecord, Record
 
@@ -36,7 +36,8 @@ def read_records(corpora: Sequence[CorpusConfig], columns: Mapping[str, Column] 
         corpora: files; a corpus's own `columns` win, role by role, over `columns`. Weights are not looked at.
         columns: column of each role: a number from 1, or a name. In JSONL names are keys and numbers mean nothing (the
             role's own name is the key); in CoNLL-U names are those of its ten columns.
-        roles: what a record must have, such as ("source", "features", "target").
+        roles: what a record must have, such as ("source", "features", "target"). A corpus's own `language` fills the
+            role of that name, whatever its columns.
 
     Yields:
         One Record or BadRecord for every line (CSV: record; CoNLL-U: sentence; parallel files: pair of lines).
@@ -49,11 +50,21 @@ def read_records(corpora: Sequence[CorpusConfig], columns: Mapping[str, Column] 
         for path in _paths(corpus):
             open_file(path).close()
     for corpus in corpora:
-        if corpus.path is None:
-            yield from _parallel_records(corpus, roles)
+        if corpus.language is None or LANGUAGE not in roles:
+            yield from _corpus_records(corpus, columns, roles)
             continue
-        request = Request(corpus.path, tuple(roles), {**(columns or {}), **(corpus.columns or {})})
-        yield from _filled(_records(read_lines(corpus.path), request, format_of(corpus.path)), corpus.path)
+        said = {LANGUAGE: corpus.language.strip()}
+        for record in _corpus_records(corpus, columns, [role for role in roles if role != LANGUAGE]):
+            yield Record({**record.fields, **said}, record.path, record.line) if isinstance(record, Record) else record
+
+
+def _corpus_records(corpus: CorpusConfig, columns: Mapping[str, Column] | None, roles: Sequence[str]
+                    ) -> Iterator[Record | BadRecord]:
+    if corpus.path is None:
+        yield from _parallel_records(corpus, roles)
+        return
+    request = Request(corpus.path, tuple(roles), {**(columns or {}), **(corpus.columns or {})})
+    yield from _filled(_records(read_lines(corpus.path), request, format_of(corpus.path)), corpus.path)
 
 
 def read_inputs(source: str | Path | BinaryIO, name: str = "<input>", columns: Mapping[str, Column] | None = None,
@@ -160,7 +171,7 @@ def _parallel_records(corpus: CorpusConfig, roles: Sequence[str]) -> Iterator[Re
     for role in roles:
         if role not in ("source", "target"):
             raise DataError(f"'{role}' needs a column, and parallel files have none", where=source,
-                            fix="put the columns into one .tsv file")
+                            fix=LANGUAGE_FIX if role == LANGUAGE else "put the columns into one .tsv file")
     request = Request(source, tuple(roles))
     sides = read_lines(source), read_lines(target)
     number = 0

@@ -83,6 +83,7 @@ class SplitReport:
     duplicates:        records equal to an earlier one of this part on both sides.
     ambiguous_sources: records whose source stands with another target elsewhere in this part.
     ratio_outliers:    records whose ratio of source to target length is far from the others'.
+    languages:         language → usable records, bad ones set aside later among them; empty where records say none.
     """
 
     name: str
@@ -93,6 +94,7 @@ class SplitReport:
     duplicates: Finding
     ambiguous_sources: Finding
     ratio_outliers: Finding
+    languages: dict[str, int] = field(default_factory=dict)
 
     @property
     def bad_lines(self) -> int:
@@ -110,6 +112,9 @@ class SplitReport:
         details: list[str] = []
         for kind, finding in sorted(self.bad.items(), key=lambda entry: -entry[1].count):
             details += finding.says(f"line is bad: {kind}", f"lines are bad: {kind}")
+        if self.languages:
+            counts = ", ".join(f"{name} {count:,}" for name, count in self.languages.items())
+            details.append(f"languages: {counts}.")
         for side, units in self.lengths.items():
             details.append(f"{side}: {'; '.join(lengths.says(unit) for unit, lengths in units.items())}.")
         details += self.duplicates.says("pair repeats an earlier one", "pairs repeat an earlier one")

@@ -22,6 +22,9 @@ from seqloom.types import BadRecord, Record
 DEFAULT_COLUMNS = {"source": 1, "target": 2}
 UNCLOSED = "unclosed quote: the quoted cell that starts here has no end"
 FILLED_ROLES = ("source", "target")  # a blank cell of these makes a record unusable
+LANGUAGE = "language"  # the role that says in which of several languages a source is
+LANGUAGE_FIX = ("say it for the whole file (predict RUN FILE --language fra; in a configuration beside the path, "
+                "language: fra), or name the column that has it, columns: {language: 3}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,8 +253,8 @@ def _positions(request: Request, header: list[str] | None, where: str) -> dict[s
         if column is None:
             column = role if header and role in header else DEFAULT_COLUMNS.get(role)
         if column is None:
-            raise DataError(f"no column is given for '{role}'", where=where,
-                            fix=f"name it: columns: {{{role}: 3}}, or a name in the header")
+            fix = LANGUAGE_FIX if role == LANGUAGE else f"name it: columns: {{{role}: 3}}, or a name in the header"
+            raise DataError(f"no column is given for '{role}'", where=where, fix=fix)
         positions[role] = _position(role, column, header, where)
     _check_defaults(positions, request, where)
     return positions

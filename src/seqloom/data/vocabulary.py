@@ -168,7 +168,7 @@ class Tokenizer(ABC):
     @staticmethod
     def feature_token(name: str) -> str:
         """How a feature is shown."""
-        return f"⟨{name}⟩"
+        return f"⟨{name.strip()}⟩"
 
     @final
     def add_features(self, names: Iterable[str]) -> None:

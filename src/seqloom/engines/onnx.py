@@ -22,7 +22,7 @@ POSITIONS = "positions"
 SYMBOLS = "tensor(int64)"
 NUMBERS = {"tensor(float)": np.float32, "tensor(uint8)": np.uint8, SYMBOLS: np.int64}
 # Fields of a text that have a place for each of its positions.
-PER_POSITION = ("main", "copy", "characters")
+PER_POSITION = ("main", "copy", "characters", "language")
 FRAME_STEP = 16
 
 

@@ -49,7 +49,11 @@ def text_encoder(graph: Graph, config: Config, weights: Weights, before: Before 
     lengths = graph.input("lengths", "int64", ["B"])
     copying = config.head.kind == "sequence" and config.decoder.copy_source
     copy = graph.input("copy", "int64", ["B", "S"]) if copying else ""
-    embedded = embedding(graph, graph.op("Transpose", ids, perm=[1, 0]), weights.take("encoder.embedding.weight"))
+    table = weights.take("encoder.embedding.weight")
+    embedded = embedding(graph, graph.op("Transpose", ids, perm=[1, 0]), table)
+    if isinstance(config.source, TextSourceConfig) and config.source.language == "embedding":
+        languages = graph.op("Transpose", graph.input("language", "int64", ["B", "S"]), perm=[1, 0])
+        embedded = graph.op("Add", embedded, embedding(graph, languages, table))
     if isinstance(config.source, TextSourceConfig) and config.source.characters is not None:
         embedded = beside(graph, embedded, config.source.characters, weights)
     mask = real_positions(graph, lengths, graph.sizes(ids, 1, 2))

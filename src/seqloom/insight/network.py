@@ -118,6 +118,8 @@ class Network:
         length = item.length
         ids = np.concatenate([item.fields["main"], np.full(padding, PADDING, np.int64)])
         embedded = inputs = self.weights.take(SOURCE)[ids]
+        if "language" in item.fields:  # added to the padding too, which is not read
+            embedded = inputs = embedded + self.weights.take(SOURCE)[item.fields["language"][0]]
         options, layers, hidden, cells = self.config.encoder, [], [], []
         for number in range(options.layers):
             name = f"encoder.recurrent.layers.{number}.cells"

@@ -146,7 +146,8 @@ def _padding(replay: Replay) -> Padding:
     network, alone = replay.network, replay.encoded
     S = alone.length
     if len(alone.values) > S:  # features stand behind the source: the text alone is tried
-        item = type(replay.item)({"main": replay.item.fields["main"]}, replay.item.tokens, replay.item.leading_features)
+        text = {name: values for name, values in replay.item.fields.items() if name != "features"}
+        item = type(replay.item)(text, replay.item.tokens, replay.item.leading_features)
         alone = network.encode(item)
     else:
         item = replay.item

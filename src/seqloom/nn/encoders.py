@@ -45,7 +45,7 @@ class FeatureEncoder(nn.Module):
 
 class TextEncoder(nn.Module):
     """Embedding and recurrent stack over ids [B S]; with characters [B S W], what they say of a symbol stands beside
-    its embedding.
+    its embedding; with languages [B S], the embedding of a language is added to that of each symbol.
     """
 
     def __init__(self, symbols: int, embedding_size: int, config: EncoderConfig, *, features: bool = False,
@@ -74,6 +74,8 @@ class TextEncoder(nn.Module):
 
     def _embedded(self, source: Padded) -> Float[Tensor, "B S E"]:
         embedded: Tensor = self.embedding(source.main)
+        if "language" in source.fields:
+            embedded = embedded + self.embedding(source.fields["language"])
         if self.characters is None:
             return embedded
         return torch.cat([embedded, self.characters(source.fields["characters"])], 2)

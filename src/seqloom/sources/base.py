@@ -11,6 +11,7 @@ import numpy as np
 
 from seqloom.config.base import Column
 from seqloom.config.sections import Config
+from seqloom.errors import UsageError
 from seqloom.types import Item, Record
 
 
@@ -65,6 +66,11 @@ class SourceBase(ABC):
     def columns(self) -> dict[str, Column]:
         """Columns that the configuration of this source names itself."""
         return dict(self.config.columns)
+
+    def in_language(self, language: str) -> Self:
+        """The same source for inputs in this language. Raises UsageError where none is read, or another."""
+        raise UsageError(f"the language '{language}' is given, but this run was trained without languages",
+                         fix="leave it out; data.md says how to train on several")
 
     # --- telling ---
 

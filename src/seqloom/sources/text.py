@@ -13,9 +13,9 @@ from seqloom.data.characters import CharacterCounter, Characters
 from seqloom.data.embeddings import load_vectors
 from seqloom.data.storage import read_json, write_json
 from seqloom.data.tokenizers import Tokenizer, fit_tokenizer, load_tokenizer
-from seqloom.errors import DataError
+from seqloom.errors import DataError, RunFolderError, UsageError
 from seqloom.sources.base import SourceBase
-from seqloom.types import END, SPECIAL_NAMES, Item, Record
+from seqloom.types import END, SPECIAL_NAMES, UNKNOWN, Item, Record
 
 if TYPE_CHECKING:
     from seqloom.nn.encoders import TextEncoder
@@ -29,10 +29,14 @@ class Source(SourceBase):
     kind = "text"
     has_symbols = True
 
-    def __init__(self, config: TextSourceConfig, tokenizer: Tokenizer, characters: Characters | None = None) -> None:
+    def __init__(self, config: TextSourceConfig, tokenizer: Tokenizer, characters: Characters | None = None,
+                 languages: Sequence[str] = (), language: str | None = None) -> None:
+        """languages: those of the training data, sorted; language: the one of every record that says none itself."""
         self.config = config
         self.tokenizer = tokenizer
         self.characters = characters
+        self.languages = list(languages)
+        self.language = language
 
     # --- reading ---
 
@@ -40,12 +44,14 @@ class Source(SourceBase):
     def fit(cls, config: TextSourceConfig, records: Iterable[Record], shared: Tokenizer | None = None) -> Source:
         """Learn the symbols from training records; `shared` is a tokenizer of both sides that serves instead."""
         names: dict[str, None] = {}
+        languages: set[str] = set()
         counter = None if config.characters is None else CharacterCounter(
             config.characters, config.tokenizer if shared is None else shared.config)
 
         def texts() -> Iterable[str]:
             for record in records:
                 names.update(dict.fromkeys(split_features(record, config)))
+                languages.update(filter(None, [language_in(record)] if config.language else []))
                 text = record.text("source")
                 if counter is not None:
                     counter.add(text)
@@ -56,11 +62,12 @@ class Source(SourceBase):
         else:
             # One of its own with the same ids: features are symbols of the source, and nothing to be answered.
             tokenizer = type(shared)(shared.config, shared.learned)
-            if config.features is not None or counter is not None:
+            if config.features is not None or config.language is not None or counter is not None:
                 for _ in texts():
                     pass
         tokenizer.add_features(names)
-        return cls(config, tokenizer, None if counter is None else counter.characters())
+        tokenizer.add_features(map(language_symbol, languages))
+        return cls(config, tokenizer, None if counter is None else counter.characters(), sorted(languages))
 
     def read(self, record: Record) -> Item:
         """Ids [S] with </s> last, and the tokens; with characters their ids [S W], none for </s> and features.
@@ -79,15 +86,46 @@ class Source(SourceBase):
         feature_ids = [self.tokenizer.feature_id(name) for name in names]
         fields: dict[str, Any] = {}
         leading = 0
+        language = self._language_of(record)
         if self.config.features is not None and self.config.features.mode == "encoder":
             fields["features"] = np.asarray(feature_ids, np.int64)
         elif names:
             ids, leading = feature_ids + ids, len(names)
             tokens = [self.tokenizer.feature_token(name) for name in names] + tokens
+        if self.config.language == "symbol":
+            ids, leading = [self.tokenizer.feature_id(language), *ids], leading + 1
+            tokens = [self.tokenizer.feature_token(language), *tokens]
+        elif language:
+            fields["language"] = np.full(len(ids) + 1, self.tokenizer.feature_id(language), np.int64)
         fields["main"] = np.asarray([*ids, END], np.int64)
         if inside is not None:
             fields["characters"] = np.pad(inside, ((leading, 1), (0, 0)))
         return Item(fields, [*tokens, SPECIAL_NAMES[END]], leading)
+
+    def _language_of(self, record: Record) -> str:
+        """The symbol of a record's language; "" where none is read. Raises DataError for one that is not known."""
+        if self.config.language is None:
+            return ""
+        given = language_in(record) if "language" in record.fields else self.language or ""
+        if given not in self.languages:
+            raise DataError(f"unknown language '{given}', expected one of: {', '.join(self.languages)}" if given else
+                            f"no language is given, expected one of: {', '.join(self.languages)}", where=record.where,
+                            fix="give a language that the run was trained on")
+        return language_symbol(given)
+
+    def in_language(self, language: str) -> Source:
+        """The same source for inputs of this language, which need not say it. Raises UsageError for an unknown one."""
+        if self.config.language is None:
+            return super().in_language(language)
+        if language not in self.languages:
+            raise UsageError(f"unknown language '{language}', expected one of: {', '.join(self.languages)}",
+                             fix="give a language that the run was trained on")
+        return Source(self.config, self.tokenizer, self.characters, self.languages, language)
+
+    @property
+    def roles(self) -> tuple[str, ...]:
+        """Columns that reading needs; without the language's where it is said already."""
+        return tuple(role for role in self.config.roles if role != "language" or self.language is None)
 
     def memory_tokens(self, item: Item, record: Record) -> list[str]:
         """A name for every position of the memory: the tokens, then features that are encoded apart."""
@@ -98,7 +136,7 @@ class Source(SourceBase):
 
     @property
     def reads_steps(self) -> bool:
-        return self.config.features is None and not self.config.reverse
+        return self.config.features is None and self.config.language is None and not self.config.reverse
 
     def read_step(self, record: Record) -> Item:
         """The same without the end symbol. Raises DataError for a step that is not one symbol."""
@@ -121,17 +159,21 @@ class Source(SourceBase):
 
     @property
     def symbols(self) -> list[str]:
-        return self.tokenizer.symbols + ([] if self.characters is None else self.characters.table.symbols)
+        inside = [] if self.characters is None else self.characters.table.symbols
+        return self.tokenizer.symbols + self.languages + inside
 
     def describe(self) -> str:
         inside = "" if self.characters is None else f", of {len(self.characters.table.symbols):,} characters"
-        return f"{self.size:,} symbols ({self.tokenizer.config.kind}){inside}"
+        languages = f", {len(self.languages)} languages" if self.config.language else ""
+        return f"{self.size:,} symbols ({self.tokenizer.config.kind}){inside}{languages}"
 
     def made_up(self, draw: np.random.Generator) -> dict[str, str]:
         """Up to nineteen symbols in a row, without features."""
         symbols = self.tokenizer.symbols
         picked = [symbols[index] for index in draw.integers(0, len(symbols), draw.integers(1, 20))]
-        return {role: self.tokenizer.decode(picked) if role == "source" else "" for role in self.roles}
+        language = str(draw.choice(self.languages)) if self.languages else ""
+        return {role: {"source": self.tokenizer.decode(picked), "language": language}.get(role, "")
+                for role in self.roles}
 
     # --- the network ---
 
@@ -158,14 +200,33 @@ class Source(SourceBase):
         self.tokenizer.save(folder, STEM)
         if self.characters is not None:
             self.characters.save(folder, STEM)
-        write_json(folder / "source.json", {"kind": self.kind, "roles": list(self.roles), "size": self.tokenizer.size})
+        said = {"languages": self.languages} if self.config.language else {}
+        write_json(folder / "source.json",
+                   {"kind": self.kind, "roles": list(self.config.roles), "size": self.tokenizer.size, **said})
 
     @classmethod
     def load(cls, folder: Path, config: TextSourceConfig) -> Source:
         """Read what `save` wrote. Raises RunFolderError."""
-        read_json(folder / "source.json", "kind", "roles")
+        described = read_json(folder / "source.json", "kind", "roles", *["languages"] * (config.language is not None))
         characters = None if config.characters is None else Characters.load(folder, STEM, config.characters)
-        return cls(config, load_tokenizer(folder, STEM), characters)
+        tokenizer = load_tokenizer(folder, STEM)
+        languages = described.get("languages", [])
+        if not isinstance(languages, list) or any(
+                not isinstance(name, str) or tokenizer.feature_id(language_symbol(name)) == UNKNOWN
+                for name in languages):
+            raise RunFolderError("the languages are not those of the tokenizer", where=str(folder / "source.json"),
+                                 fix="files of two runs are mixed: copy one again")
+        return cls(config, tokenizer, characters, languages)
+
+
+def language_in(record: Record) -> str:
+    """The language that a record says, "" for a blank one."""
+    return record.text("language").strip()
+
+
+def language_symbol(name: str) -> str:
+    """The tokenizer's name of a language: no feature is called so, since features have no space at their ends."""
+    return f" {name}"
 
 
 def split_features(record: Record, config: TextSourceConfig) -> list[str]:

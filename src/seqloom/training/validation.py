@@ -14,7 +14,7 @@ import torch
 from seqloom.config.sections import Config
 from seqloom.engines.torch import TorchEngine, to_tensors
 from seqloom.errors import SeqloomError
-from seqloom.evaluation import compared
+from seqloom.evaluation import by_language, compared
 from seqloom.metrics import METRICS, degeneration_rates
 from seqloom.model import Model
 from seqloom.predictor import Predictor
@@ -64,6 +64,9 @@ def free_running(model: Model, data: Prepared, config: Config, reporter: Reporte
     names = [name for name in data.head.usual_metrics if name not in SELDOM or name == data.metric]
     row: dict[str, Any] = compared(data.head, outputs, references, names)
     row.pop("signature")
+    shown = [data.metric if data.metric != "loss" else names[0]]
+    told = by_language(data.head, data.valid_records, outputs, references, shown)
+    row.update({f"macro_{name}": value for name, value in told.pop("macro", {}).items()}, **told)
     if data.head.is_free_text:
         gold_tokens = [target.tokens for _, target in data.valid_items]
         own_tokens = [prediction.tokens for prediction in predictions]
@@ -112,7 +115,8 @@ def validation_line(row: dict[str, Any], metric: str, best: bool) -> str:
         shown = [f"epoch {row['epoch']:.1f}", f"step {row['step']:,}", f"loss {row['train_loss']:.3f}"]
     shown.append(f"valid {row['valid_loss']:.3f}")
     if metric != "loss":
-        shown.append(f"{metric} {row[metric]:.4g}")
+        macro = f" (mean of languages {row[f'macro_{metric}']:.4g})" if f"macro_{metric}" in row else ""
+        shown.append(f"{metric} {row[metric]:.4g}{macro}")
     free = f" free {row['free_token_accuracy']:.3f}" if "free_token_accuracy" in row else ""
     shown.append(f"accuracy gold {row['gold_token_accuracy']:.3f}{free}")
     if row["step"]:
