@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import random
@@ -41,8 +42,10 @@ WORDS = st.tuples(st.sampled_from(["a", "b", "c"]), st.sampled_from(["x", "y", "
 @given(st.lists(WORDS, max_size=12), st.lists(WORDS, max_size=8), st.booleans())
 def test_duplicates_ambiguity_and_overlap_equal_brute_force(train: list[tuple[str, str]], valid: list[tuple[str, str]],
                                                             drop: bool) -> None:
-    examination = Examination(drop_duplicates=drop)
+    examination = Examination()
     taken = list(examination.train(pairs_of(train, "t")))
+    if drop:
+        taken = list(itertools.compress(taken, ~examination.leave_out_duplicates()))
     assert len(list(examination.valid(pairs_of(valid, "v")))) == len(valid)
     report = examination.report()
     repeated = [index for index, pair in enumerate(train) if pair in train[:index]]
@@ -246,7 +249,8 @@ def test_examine_files(tmp_path: Path) -> None:
 
 def test_a_report_without_data_says_so() -> None:
     assert Examination().report().lines() == ["train: 0 lines, 0 usable, 0 bad."]
-    dropped = Examination(drop_duplicates=True)
+    dropped = Examination()
     list(dropped.train([record("a", "b", 1), record("a", "b", 2)]))
+    dropped.leave_out_duplicates()
     assert dropped.report().lines()[0] == "train: 2 lines, 1 usable, 0 bad, 1 left out as duplicates."
     assert dropped.report().to_json()["valid"] is None

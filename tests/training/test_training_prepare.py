@@ -275,11 +275,16 @@ def test_the_fingerprint_sees_content_order_and_weight(tmp_path: Path, files: Fi
     assert len(set(prints)) == 4
 
 
-def test_places_of_examples() -> None:
-    places = Locations()
-    for path, line in (("a", 3), ("a", 9), ("b", 1), ("a", 4)):
-        places.add(Record({}, path, line), 1.0)
-    assert [places.where(index) for index in range(4)] == ["a:3", "a:9", "b:1", "a:4"]
+def test_places_and_weights_of_examples() -> None:
+    places, given = Locations(), [("a", 3, 1.0), ("a", 4, 1.0), ("a", 9, 1.0), ("b", 10, 0.5), ("b", 11, 0.5),
+                                  ("a", 12, 0.5), ("c", 12, 2.0)]
+    for path, line, weight in given:
+        assert places.weights() is None or weight != 1
+        places.add(Record({}, path, line), weight)
+    assert [places.where(index) for index in range(len(given))] == [f"{path}:{line}" for path, line, _ in given]
+    weights = places.weights()
+    assert weights is not None
+    assert weights.tolist() == [weight for *_, weight in given]
 
 
 def test_the_held_out_part_is_read_from_the_training_files(repeated: Path) -> None:

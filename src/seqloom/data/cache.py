@@ -12,6 +12,7 @@ import mmap
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import cache
 from math import prod
 from pathlib import Path
 from types import TracebackType
@@ -81,12 +82,11 @@ class ExampleWriter:
         if source is not None:
             sides["source"] = source.fields
         arrays = [(side, name, array) for side in sorted(sides) for name, array in sorted(sides[side].items())]
-        found = [_Field(side, name, array.dtype.name, array.shape[1:]) for side, name, array in arrays]
+        given = [(side, name, _name(array.dtype), array.shape[1:]) for side, name, array in arrays]
         if self._fields is None:
-            self._fields = self._open(found)
-        expected = [(one.side, one.name, one.dtype, one.shape) for one in self._fields]
-        given = [(one.side, one.name, one.dtype, one.shape) for one in found]
-        if given != expected:
+            self._fields = self._open([_Field(*one) for one in given])
+        if given != [(one.side, one.name, one.dtype, one.shape) for one in self._fields]:
+            found = [_Field(*one) for one in given]
             raise DataError(f"example {self._count + 1} has {_listing(found)}; the first one had "
                             f"{_listing(self._fields)}", fix="every example must have the same fields")
         with _writing(self._folder):
@@ -216,6 +216,12 @@ class ExampleStore:
 def _paths(folder: Path, side: str, number: int) -> tuple[Path, Path]:
     """Files of a field. Named by number: a field's own name comes from outside and might be no file name."""
     return folder / f"{side}.{number}.values", folder / f"{side}.{number}.ends"
+
+
+@cache
+def _name(dtype: np.dtype[Any]) -> str:
+    """NumPy puts it together anew every time, which takes longer than writing an example."""
+    return dtype.name
 
 
 def _listing(fields: list[_Field]) -> str:

@@ -1,13 +1,12 @@
 """One streaming pass over training and validation data: hands on what is usable, and remembers what is wrong.
 
-Keeps hashes, lengths and line numbers (about 30 bytes a record), never texts. `seqloom doctor` and `train` both use it.
+Keeps hashes and lengths (20 bytes a record), never texts. `seqloom doctor` and `train` both use it.
 Repairs nothing, and decides nothing but what is unusable. The findings are `report.py`.
 """
 
 from __future__ import annotations
 
 from array import array
-from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -22,6 +21,8 @@ from numpy.typing import NDArray
 
 from seqloom.config.sections import Column, CorpusConfig
 from seqloom.data.files import read_records
+from seqloom.data.fingerprints import Fingerprints, Marks, first_marked, first_places, of_several, outside, repeated
+from seqloom.data.origins import Origins
 from seqloom.data.report import Finding, Lengths, Report, SplitReport, Unknown
 from seqloom.errors import TrainingError
 from seqloom.types import UNKNOWN, BadRecord, Ints, Record
@@ -93,15 +94,12 @@ class Quarantine:
 class Examination:
     """Takes every record of the training and validation files, hands on the usable ones, and makes the report.
 
-    `drop_duplicates` leaves out training records equal to an earlier one (8 bytes more for each, and a set of them).
     `quarantine` gets the bad training lines as they come. `answers_steps`: each symbol of the source has a tag.
     """
 
-    def __init__(self, *, drop_duplicates: bool = False, quarantine: Quarantine | None = None,
-                 answers_steps: bool = False) -> None:
+    def __init__(self, *, quarantine: Quarantine | None = None, answers_steps: bool = False) -> None:
         self._quarantine = quarantine
         self._answers_steps = answers_steps
-        self._distinct: set[int] | None = set() if drop_duplicates else None
         self._splits: dict[Split, _Notes] = {"train": _Notes(), "valid": _Notes()}
         self._unknown: dict[str, _UnknownNotes] = {}
 
@@ -112,11 +110,7 @@ class Examination:
             notes.add_bad(record)
             self._put_aside(record, split)
             return None
-        pair = notes.add(record)
-        if self._distinct is not None and split == "train":
-            if pair in self._distinct:
-                return None
-            self._distinct.add(pair)
+        notes.add(record)
         notes.usable += 1
         return record
 
@@ -127,6 +121,16 @@ class Examination:
     def valid(self, records: Iterable[Record | BadRecord]) -> Iterator[Record]:
         """The usable records of validation files."""
         return (taken for record in records if (taken := self.take(record, "valid")) is not None)
+
+    def leave_out_duplicates(self) -> Marks:
+        """[N] True for each training record so far, bad ones apart, that equals an earlier one; not usable any more.
+
+        To be asked once, when all of them have been taken. `fingerprints.py` says how sure it is.
+        """
+        notes = self._splits["train"]
+        marks = repeated(np.asarray(notes.pairs, np.uint64))
+        notes.usable -= int(marks.sum())
+        return marks
 
     def set_aside(self, record: Record, reason: str, split: Split = "train") -> BadRecord:
         """Count a record that was handed on as bad after all, such as "too long: 1,200 source tokens, …"."""
@@ -179,7 +183,7 @@ def examine(train: Sequence[CorpusConfig], valid: Sequence[CorpusConfig], column
 
 
 class _Notes:
-    """What is remembered of one split: for record i its hashes, line and log length ratio; and counts."""
+    """What is remembered of one split: for record i its hashes, place and log length ratio; and counts."""
 
     def __init__(self) -> None:
         self.lines = 0
@@ -187,9 +191,9 @@ class _Notes:
         self.bad: dict[str, Finding] = {}
         self.lengths: dict[str, dict[str, Counter[int]]] = {}
         self.languages: Counter[str] = Counter()
-        self.pairs, self.sources, self._numbers, self._ratios = array("Q"), array("Q"), array("L"), array("f")
-        self._first: list[int] = []  # record with which each run of one file begins …
-        self._files: list[str] = []  # … and that file
+        self.pairs, self.sources, self._ratios = array("Q"), array("Q"), array("f")
+        self._origins = Origins()
+        self.where = self._origins.where
 
     def add_bad(self, bad: BadRecord) -> None:
         self.lines += 1
@@ -198,12 +202,9 @@ class _Notes:
         where = [*finding.where, bad.where] if finding.count < KEPT else finding.where
         self.bad[kind] = Finding(finding.count + 1, where, finding.example)
 
-    def add(self, record: Record) -> int:
-        """Note a record; the hash of the whole of it."""
+    def add(self, record: Record) -> None:
+        """Note a record."""
         self.lines += 1
-        if not self._files or self._files[-1] != record.path:
-            self._first.append(len(self.pairs))
-            self._files.append(record.path)
         if "language" in record.fields:
             self.languages[record.text("language").strip()] += 1
         source = source_fingerprint(record)
@@ -221,40 +222,29 @@ class _Notes:
                 sizes[side] = len(record.text(side))
         self.sources.append(source)
         self.pairs.append(pair)
-        self._numbers.append(record.line)
+        self._origins.add(record.path, record.line)
         both = len(sizes) == len(SIDES)
         self._ratios.append(log((sizes["source"] + 1) / (sizes["target"] + 1)) if both else 0.0)
-        return pair
 
-    def where(self, index: int) -> str:
-        return f"{self._files[bisect_right(self._first, index) - 1]}:{self._numbers[index]}"
-
-    def places(self, indices: Iterable[int]) -> list[str]:
-        return [self.where(index) for index, _ in zip(indices, range(KEPT), strict=False)]
+    def finding(self, marks: Marks) -> Finding:
+        """How many are marked, and the places of the first."""
+        return Finding(int(marks.sum()), [self.where(index) for index in first_marked(marks, KEPT)])
 
     def report(self, name: str) -> SplitReport:
         lengths = {side: {unit: Lengths.of(counts) for unit, counts in units.items()}
                    for side, units in self.lengths.items()}
-        outliers = _outliers(np.array(self._ratios, np.float64))
-        ambiguous = self._ambiguous()
-        return SplitReport(name, self.lines, self.usable, dict(self.bad), lengths, self._duplicates(),
-                           Finding(len(ambiguous), self.places(ambiguous.tolist())),
-                           Finding(len(outliers), self.places(outliers.tolist())), dict(sorted(self.languages.items())))
+        pairs, sources = np.asarray(self.pairs, np.uint64), np.asarray(self.sources, np.uint64)
+        return SplitReport(name, self.lines, self.usable, dict(self.bad), lengths, self._duplicates(pairs),
+                           self.finding(of_several(sources, pairs)),
+                           self.finding(_outliers(np.asarray(self._ratios, np.float32))),
+                           dict(sorted(self.languages.items())))
 
-    def _duplicates(self) -> Finding:
-        pairs = np.array(self.pairs, np.uint64)
-        _, first, inverse = np.unique(pairs, return_index=True, return_inverse=True)
-        earlier = first[inverse]
-        repeated = np.flatnonzero(earlier != np.arange(len(pairs)))
-        where = [_same(self.where(index), self.where(int(earlier[index]))) for index in repeated[:KEPT].tolist()]
-        return Finding(len(repeated), where)
-
-    def _ambiguous(self) -> NDArray[np.intp]:
-        """Records whose source has more than one target."""
-        sources, pairs = np.array(self.sources, np.uint64), np.array(self.pairs, np.uint64)
-        _, first = np.unique(pairs, return_index=True)  # one record of each distinct pair
-        values, counts = np.unique(sources[first], return_counts=True)
-        return np.flatnonzero(np.isin(sources, values[counts > 1]))
+    def _duplicates(self, pairs: Fingerprints) -> Finding:
+        marks = repeated(pairs)
+        shown = first_marked(marks, KEPT)
+        earlier = first_places(pairs, pairs[shown])
+        return Finding(int(marks.sum()), [_same(self.where(index), self.where(int(first)))
+                                          for index, first in zip(shown, earlier, strict=True)])
 
 
 class _UnknownNotes:
@@ -278,22 +268,19 @@ class _UnknownNotes:
 
 def _overlap(train: _Notes, valid: _Notes, known: array[int], asked: array[int]) -> Finding:
     """Validation records whose hash also stands in the training data, each with the first place there."""
-    values, first = np.unique(np.array(known, np.uint64), return_index=True)
-    hashes = np.array(asked, np.uint64)
-    found = np.flatnonzero(np.isin(hashes, values))
-    matches = first[np.searchsorted(values, hashes[found[:KEPT]])] if len(found) else first[:0]
-    where = [_same(valid.where(index), train.where(match))
-             for index, match in zip(found[:KEPT].tolist(), matches.tolist(), strict=True)]
-    return Finding(len(found), where)
+    first = first_places(np.asarray(known, np.uint64), np.asarray(asked, np.uint64))
+    found = np.flatnonzero(first >= 0)
+    return Finding(len(found), [_same(valid.where(index), train.where(int(first[index])))
+                                for index in found[:KEPT].tolist()])
 
 
-def _outliers(ratios: NDArray[np.float64]) -> NDArray[np.intp]:
-    """Indices beyond the outer fences."""
+def _outliers(ratios: NDArray[np.float32]) -> Marks:
+    """Beyond the outer fences."""
     if not len(ratios):
-        return np.zeros(0, np.intp)
-    low, high = np.percentile(ratios, (25, 75))
+        return np.zeros(0, np.bool_)
+    low, high = map(float, np.percentile(ratios, (25, 75)))
     fence = max(FENCE * (high - low), LEAST_FENCE)
-    return np.flatnonzero((ratios < low - fence) | (ratios > high + fence))
+    return outside(ratios, low - fence, high + fence)
 
 
 def _same(here: str, there: str) -> str:

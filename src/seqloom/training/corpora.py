@@ -3,38 +3,41 @@
 from __future__ import annotations
 
 import heapq
-from array import array
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
 from hashlib import blake2b
+
+import numpy as np
 
 from seqloom.config.sections import Column, Config, CorpusConfig
 from seqloom.data.doctor import source_fingerprint
 from seqloom.data.files import header_notes, read_records
+from seqloom.data.origins import Origins
 from seqloom.errors import DataError
-from seqloom.types import BadRecord, Record
+from seqloom.types import BadRecord, Floats, Record
 
 
-@dataclass
 class Locations:
-    """Where each example came from, and how often it is to be seen: a few bytes for each."""
+    """Where each example came from, and how often it is to be seen."""
 
-    paths: list[str] = field(default_factory=list)
-    files: array[int] = field(default_factory=lambda: array("H"))
-    lines: array[int] = field(default_factory=lambda: array("L"))
-    weights: array[float] = field(default_factory=lambda: array("f"))
+    def __init__(self) -> None:
+        self._origins = Origins()
+        self.where = self._origins.where  # file:line of an example
+        self._begins: list[int] = []      # the example from which on …
+        self._weights: list[float] = []   # … this is the weight, which is that of a whole corpus
 
     def add(self, record: Record, weight: float) -> None:
         """The next example's place."""
-        if not self.paths or self.paths[-1] != record.path:
-            self.paths.append(record.path)
-        self.files.append(len(self.paths) - 1)
-        self.lines.append(record.line)
-        self.weights.append(weight)
+        if not self._weights or self._weights[-1] != weight:
+            self._begins.append(len(self._origins))
+            self._weights.append(weight)
+        self._origins.add(record.path, record.line)
 
-    def where(self, index: int) -> str:
-        """file:line."""
-        return f"{self.paths[self.files[index]]}:{self.lines[index]}"
+    def weights(self) -> Floats | None:
+        """[N] float32: how often each is to be seen in an epoch; None where that is once."""
+        if all(weight == 1 for weight in self._weights):
+            return None
+        counts = np.diff([*self._begins, len(self._origins)])
+        return np.repeat(np.asarray(self._weights, np.float32), counts)
 
 
 class Corpora:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, ClassVar, cast
@@ -19,6 +20,7 @@ from seqloom.config.sections import Config
 from seqloom.data.batching import Batches, group_by_budget, pad
 from seqloom.data.cache import ExampleStore, ExampleWriter
 from seqloom.data.doctor import Examination, Quarantine
+from seqloom.data.fingerprints import Marks
 from seqloom.data.report import Report
 from seqloom.errors import DataError
 from seqloom.heads import head_class
@@ -96,23 +98,20 @@ def prepare(config: Config, folder: Path, reporter: Reporter, *, run: Run | None
     for note in corpora.notes():
         reporter.say(f"note: {note}")
     with Quarantine(folder / QUARANTINE) as quarantine:
-        examination = Examination(drop_duplicates=config.data.drop_duplicates, quarantine=quarantine,
-                                  answers_steps=config.head.answers_steps)
-        seen = set(_usable_positions(corpora, examination, reporter)) if config.data.drop_duplicates else None
-        if seen is None:
-            for number, (record, _) in enumerate(corpora.train()):
-                examination.take(record)
-                reporter.progress("reading", number, None)
-        source, head = (run.source, run.head) if run is not None else fit(config, corpora, seen)
+        examination = Examination(quarantine=quarantine, answers_steps=config.head.answers_steps)
+        for number, (record, _) in enumerate(corpora.train()):
+            examination.take(record)
+            reporter.progress("reading", number, None)
+        left_out = examination.leave_out_duplicates() if config.data.drop_duplicates else None
+        source, head = (run.source, run.head) if run is not None else fit(config, corpora, left_out)
         encoder = _Encoder(config, source, head, examination)
         digest = blake2b(digest_size=16)
-        store, locations = _encode_training(corpora, encoder, seen, folder / "cache", reporter, digest)
+        store, locations = _encode_training(corpora, encoder, left_out, folder / "cache", reporter, digest)
         valid_records, valid_items = _encode_valid(corpora, encoder, digest)
         report = examination.report()
     lengths = store.lengths()
-    weights = np.asarray(locations.weights, np.float32)
     batches = Batches(lengths, batch_size=config.training.batch_size, batch_type=config.training.batch_type,
-                      seed=config.training.seed, weights=None if (weights == 1).all() else weights)
+                      seed=config.training.seed, weights=locations.weights())
     sizes = np.asarray([target.length + (0 if source is None else source.length) for source, target in valid_items],
                        np.int64)
     return Prepared(
@@ -126,9 +125,11 @@ def examine(config: Config, reporter: Reporter) -> Report:
     corpora = Corpora(config, roles_of(config), dict(config.source.columns), hold_out=False)
     for note in corpora.notes():
         reporter.say(f"note: {note}")
-    examination = Examination(drop_duplicates=config.data.drop_duplicates, answers_steps=config.head.answers_steps)
+    examination = Examination(answers_steps=config.head.answers_steps)
     for number, _ in enumerate(examination.train(corpora.read(config.data.train))):
         reporter.progress("reading", number, None)
+    if config.data.drop_duplicates:
+        examination.leave_out_duplicates()
     if config.data.valid:
         source, head = fit(config, corpora, None)
         encoders = {name: side.tokenizer.encode for name, side in (("source", source), ("target", head))
@@ -143,13 +144,11 @@ def roles_of(config: Config) -> tuple[str, ...]:
     return (*config.source.roles, *config.head.roles)
 
 
-def fit(config: Config, corpora: Corpora, seen: set[int] | None) -> tuple[Any, Any]:
-    """Tokenizers from the training part alone."""
+def fit(config: Config, corpora: Corpora, left_out: Marks | None) -> tuple[Any, Any]:
+    """Tokenizers from the training part alone. left_out: see `Examination.leave_out_duplicates`."""
 
     def records() -> Iterator[Record]:
-        for number, (record, _) in enumerate(corpora.train()):
-            if isinstance(record, Record) and (seen is None or number in seen):
-                yield record
+        return (record for record, _ in _usable(corpora, left_out))
 
     head = head_class(config.head.kind).fit(config, records())
     source = source_class(config.source.kind).fit(config.source, records(), head.shared_tokenizer)
@@ -157,12 +156,14 @@ def fit(config: Config, corpora: Corpora, seen: set[int] | None) -> tuple[Any, A
     return source, head
 
 
-def _usable_positions(corpora: Corpora, examination: Examination, reporter: Reporter) -> Iterator[int]:
-    """Numbers of the training records that are neither bad nor repeated."""
-    for number, (record, _) in enumerate(corpora.train()):
-        reporter.progress("reading", number, None)
-        if examination.take(record) is not None:
-            yield number
+def _usable(corpora: Corpora, left_out: Marks | None) -> Iterator[tuple[Record, float]]:
+    """The training records that are neither bad nor left out, with their weights."""
+    number = -1
+    for record, weight in corpora.train():
+        if isinstance(record, Record):
+            number += 1
+            if left_out is None or not left_out[number]:
+                yield record, weight
 
 
 class _Encoder:
@@ -190,17 +191,16 @@ class _Encoder:
             self.source, records, lambda record, reason: self.examination.set_aside(record, reason, "valid"))
 
 
-def _encode_training(corpora: Corpora, encoder: _Encoder, seen: set[int] | None, folder: Path,
+def _encode_training(corpora: Corpora, encoder: _Encoder, left_out: Marks | None, folder: Path,
                      reporter: Reporter, digest: blake2b) -> tuple[ExampleStore, Locations]:
     locations = Locations()
     weights: deque[float] = deque([1.0], maxlen=1)  # of the record that was read last
 
     def records() -> Iterator[Record]:
-        for number, (record, weight) in enumerate(corpora.train()):
+        for number, (record, weight) in enumerate(_usable(corpora, left_out)):
             reporter.progress("encoding", number, None)
-            if isinstance(record, Record) and (seen is None or number in seen):
-                weights.append(weight)
-                yield record
+            weights.append(weight)
+            yield record
 
     with ExampleWriter(folder) as writer:
         for record, source, target in encoder.training(records()):
@@ -233,9 +233,12 @@ def _note(digest: blake2b, pair: tuple[Item | None, Item], *texts: str) -> None:
     """Add an example to the fingerprint of the data."""
     for item in (item for item in pair if item is not None):
         for name, values in sorted(item.fields.items()):
-            digest.update(f"{name} {values.dtype} {values.shape};".encode())
+            digest.update(f"{name} {_name(values.dtype)} {values.shape};".encode())
             digest.update(np.ascontiguousarray(values).tobytes())
     digest.update(repr(texts).encode("utf-8", "backslashreplace"))
+
+
+_name = cache(str)  # of a NumPy type, which puts it together anew every time
 
 
 def _compact(item: Item) -> Item:
