@@ -73,7 +73,8 @@ def settings(*, cell: str = "lstm", decoder_cell: str = "", score: str = "genera
              context: str = "attention", combination: str = "tanh", query: str = "current", feeding: bool = True,
              bridge: str = "affine", layers: int = 1, bidirectional: bool = False, copying: bool = False,
              coverage: bool = False, features: str = "none", residual: bool = False, tie: str = "none",
-             smoothing: float = 0.0, characters: bool = False, **sections: Mapping[str, Any]) -> dict[str, Any]:
+             smoothing: float = 0.0, characters: bool = False, normalization: str = "softmax",
+             window: int | None = None, output: str = "softmax", **sections: Mapping[str, Any]) -> dict[str, Any]:
     """Nested values of a tiny configuration; `sections` are further values, such as decoding={...}."""
     equal = score in ("dot", "scaled_dot") or bridge == "copy"
     memory = SIZE if equal else 8
@@ -87,8 +88,9 @@ def settings(*, cell: str = "lstm", decoder_cell: str = "", score: str = "genera
         "decoder": {"cell": decoder_cell or cell, "layers": 1 if context == "in_step" else layers, "hidden_size": SIZE,
                     "embedding_size": embedding, "context": context, "copy_source": copying, "residual": residual,
                     "attention": {"score": score, "score_layers": score_layers, "hidden_size": 7, "query": query,
-                                  "combination": combination, "input_feeding": feeding, "coverage": coverage}},
-        "head": {"tie_embeddings": tie, "share_vocabulary": tie == "all"},
+                                  "combination": combination, "input_feeding": feeding, "coverage": coverage,
+                                  "normalization": normalization, "local_window": window}},
+        "head": {"tie_embeddings": tie, "share_vocabulary": tie == "all", "normalization": output},
         "training": {"label_smoothing": smoothing},
         "decoding": {"max_length": 6},
     }

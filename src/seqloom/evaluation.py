@@ -7,6 +7,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from seqloom._version import __version__
 from seqloom.config.sections import Column, CorpusConfig, DecodingConfig
 from seqloom.data.files import header_notes, read_records
@@ -77,7 +79,7 @@ def evaluate_files(predictor: Predictor, corpora: Sequence[CorpusConfig], *, met
     signature = scores.pop("signature")
     scores.update(by_language(predictor.head, records, outputs, references, names, tokenize=tokenize))
     if predictor.head.is_free_text:
-        scores.update(_likelihood(predictor, records, reporter))
+        scores.update(_likelihood(predictor, records, reporter, notes))
         scores.update(degeneration_rates(
             [prediction.tokens for prediction in predictions], [record.text("source") for record in records],
             [predictor.head.tokens_of(texts[0]) for texts in references]))
@@ -242,13 +244,23 @@ def _default_metrics(head: Any, outputs: Sequence[str], notes: list[str]) -> lis
     return [name for name in head.usual_metrics if name != "ter"]
 
 
-def _likelihood(predictor: Predictor, records: Sequence[Record], reporter: Reporter) -> dict[str, float]:
-    """Perplexity for each target token and bits for each target character, gold history given."""
-    total, tokens, characters = 0.0, 0, 0
+def _likelihood(predictor: Predictor, records: Sequence[Record], reporter: Reporter, notes: list[str]
+                ) -> dict[str, float]:
+    """Perplexity for each target token and bits for each target character, gold history given.
+
+    Both are infinite where a target has probability 0, as one of a sparse output may: then the share of such tokens
+    stands in their place, `impossible_rate`.
+    """
+    total, tokens, characters, impossible = 0.0, 0, 0, 0
     for number, scored in enumerate(predictor.score_records(records), 1):
         reporter.progress("scoring", number, len(records))
         if scored.stopped != "error":
             total += scored.score
             tokens += len(scored.token_scores)
             characters += len(scored.text)
+            impossible += int(np.isneginf(scored.token_scores).sum())
+    if impossible:
+        notes.append(f"{impossible} of {counted(tokens, 'target token')} have probability 0: perplexity is infinite, "
+                     "and left out")
+        return {"impossible_rate": impossible / tokens}
     return likelihood_of(total, tokens, characters)

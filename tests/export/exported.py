@@ -14,6 +14,7 @@ from seqloom.export.graphs import builder_class
 from seqloom.export.scores import EXPORTED_SCORES
 from seqloom.export.weights import Weights
 from seqloom.model import stored_weights
+from seqloom.nn.normalization import NORMALIZATIONS
 from seqloom.run import WEIGHTS, write_description, write_weights
 from tiny import Tiny, config_of, settings, tiny
 
@@ -35,6 +36,9 @@ FACTORS: dict[str, list[Any]] = {
     "features": ["none", "symbols", "encoder"],
     "tie": ["none", "output", "all"],
     "characters": [False, True],
+    "normalization": list(NORMALIZATIONS),
+    "window": [None, 2],
+    "output": list(NORMALIZATIONS),
 }
 
 

@@ -109,6 +109,9 @@ def test_what_is_not_good_enough() -> None:
     assert fine._replace(changed=2, ties=2).problem() == ""
     assert fine._replace(changed=2, ties=1).problem() == "1 of 100 answers differ from torch fp32, expected none"
     assert fine._replace(largest=0.5).problem() == "log-probabilities differ by 0.5, expected at most 0.001"
+    sparse = fine._replace(largest=2e-4, sparse=True)
+    assert sparse.problem() == "probabilities differ by 0.0002, expected at most 0.0001"
+    assert sparse.lines()[0].endswith("largest difference of a token's probability 0.0002")
     whole = fine._replace(precision="int8", inputs=1000, largest=0.3, changed=100)
     assert whole.problem() == ""
     assert whole._replace(changed=300).problem() == "300 of 1000 answers change, expected at most 20 %"

@@ -16,6 +16,7 @@ from seqloom.nn.contexts import AttentionContext
 from seqloom.nn.decoders import Outputs, RecurrentDecoder
 from seqloom.nn.kernels import input_feeding
 from seqloom.nn.memory import Memory, real_positions
+from seqloom.nn.normalization import NORMALIZATIONS
 from seqloom.nn.scores import SCORES, Concat, General
 from tiny import config_of, normal, randomise, settings
 
@@ -28,7 +29,8 @@ FACTORS: dict[str, list[Any]] = {
     "cell": list(CELLS),
     "score": [name for name, score in SCORES.items() if not score.uses_last],  # the others go step by step
     "query": ["current", "previous"], "combination": ["tanh", "concat"],
-    "layers": [1, 2, 3], "residual": [False, True], "copying": [True, False]}
+    "layers": [1, 2, 3], "residual": [False, True], "copying": [True, False],
+    "normalization": list(NORMALIZATIONS)}
 PAIRS, _ = covering_cases(FACTORS, lambda case: True)
 PRODUCT = [dict(zip(FACTORS, values, strict=True)) for values in product(*FACTORS.values())]
 
@@ -154,7 +156,9 @@ def test_bf16_products_err_as_those_of_the_steps_do(case: dict[str, Any]) -> Non
         kernel, steps = (all_numbers(single, memory, kernel) for kernel in (True, False))
     assert {part.dtype for name, part in kernel.items() if name.startswith("gradient")} == {torch.float32}
     assert errors(kernel, expected)["values"] < 2 * errors(steps, expected)["values"]
-    assert together(kernel, expected) < max(1.5 * together(steps, expected), 0.05)  # a rectifier may flip
+    # A rectifier may flip, and a position may enter or leave the support: then a gradient jumps.
+    jumps = 1.5 if case["normalization"] == "softmax" else 3.0
+    assert together(kernel, expected) < max(jumps * together(steps, expected), 0.05)
 
 
 def test_weights_are_zero_on_padding_and_what_stands_there_does_not_matter() -> None:

@@ -50,7 +50,8 @@ def test_equals_bisection_of_the_definition(name: str, scale: float) -> None:
 
 
 def test_by_hand() -> None:
-    """sparsemax of (1, 0.6, −1): two remain, τ = (1.6 − 1)/2. entmax15 of (0, −1): halves 0, −½; mean −¼, spread 1/8."""
+    """sparsemax of (1, 0.6, −1): two remain, τ = (1.6 − 1)/2. entmax15 of (0, −1): of 0 and −½ the mean is −¼ and
+    Σ (z − mean)² is 1/8."""
     found = NORMALIZATIONS["sparsemax"].apply(torch.tensor([1.0, 0.6, -1.0], dtype=torch.float64))
     assert found.tolist() == pytest.approx([0.7, 0.3, 0.0], abs=1e-12)
     threshold = -0.25 - (7 / 16) ** 0.5

@@ -15,6 +15,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from functools import wraps
 
+from seqloom.config.attention_checks import ATTENTION_CHECKS
 from seqloom.config.keys import ROLES
 from seqloom.config.language_checks import LANGUAGE_CHECKS
 from seqloom.config.media_checks import MEDIA_CHECKS
@@ -362,5 +363,5 @@ DECODING_CHECKS: tuple[Callable[[DecodingConfig], Problems], ...] = (answers, le
 
 CHECKS: tuple[Callable[[Config], Problems], ...] = (
     *SETTING_CHECKS, *MEDIA_CHECKS, *LANGUAGE_CHECKS, corpora, columns, features, bridge, unreached, dot_scores,
-    attention_options, in_step, ties, shared_vocabulary, teacher_forcing, device, decoding_defaults,
+    attention_options, *ATTENTION_CHECKS, in_step, ties, shared_vocabulary, teacher_forcing, device, decoding_defaults,
 )

@@ -87,7 +87,9 @@ def network_parts(config: Config) -> dict[str, str]:
         if decoder.context == "in_step":
             found["decoder"] = "none, answers in step with the encoder"
         elif "decoder.context" not in unread:
-            found["decoder"] += f", attention {decoder.attention.score}" if decoder.context == "attention" else \
+            kind = decoder.attention.normalization
+            found["decoder"] += f", attention {decoder.attention.score}" + (
+                f" with {kind}" if kind != "softmax" else "") if decoder.context == "attention" else \
                 f", context {decoder.context}"
     return found
 

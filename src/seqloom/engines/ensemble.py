@@ -139,9 +139,10 @@ def log_sum(scores: Floats, axis: int) -> Floats:
 
 
 def _geometric_mean(members: list[Floats]) -> Floats:
-    """Log-probabilities [B K V] proportional to the mean of the members'."""
+    """Log-probabilities [B K V] proportional to the mean of the members'; all −∞ where these agree on no id."""
     mean: Floats = np.mean(members, axis=0)
-    return mean - log_sum(mean, axis=2)
+    whole = log_sum(mean, axis=2)
+    return mean - np.where(whole > -np.inf, whole, 0.0).astype(mean.dtype)
 
 
 def _mean_of(members: list[Floats], ids: Ints | None) -> Floats:

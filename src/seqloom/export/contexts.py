@@ -12,6 +12,7 @@ from typing import NamedTuple
 from seqloom.config.sections import Config
 from seqloom.export.encoders import Encoded, memory_is_bounded
 from seqloom.export.graph import Graph
+from seqloom.export.normalization import EXPORTED_NORMALIZATIONS
 from seqloom.export.products import linear
 from seqloom.export.scores import EXPORTED_SCORES
 from seqloom.export.weights import DECODER, Weights
@@ -124,9 +125,11 @@ class AttentionContext(Context):
         self.feed_size = self.options.hidden_size if self.tanh else self.memory_size
 
     def memory_ports(self) -> dict[str, tuple[str, list[str | int]]]:
-        return {"values": ("float32", ["B", "S", self.memory_size]),
-                "keys": ("float32", self.score.shape(self.weights, self.options.hidden_size)),
-                "bias": ("float32", ["B", 1, "S"])}
+        ports: dict[str, tuple[str, list[str | int]]] = {
+            "values": ("float32", ["B", "S", self.memory_size]),
+            "keys": ("float32", self.score.shape(self.weights, self.options.hidden_size)),
+            "bias": ("float32", ["B", 1, "S"])}
+        return ports if self.attention.local_window is None else {**ports, "length": ("float32", ["B", 1, 1])}
 
     def state_ports(self) -> dict[str, tuple[str, list[str | int]]]:
         ports: dict[str, tuple[str, list[str | int]]] = {}
@@ -141,7 +144,8 @@ class AttentionContext(Context):
     def prepare(self, graph: Graph, encoded: Encoded) -> tuple[dict[str, Part], dict[str, Part]]:
         keys = self.score.keys(graph, encoded.values, self.attention, self.weights)
         bias = graph.op("Where", encoded.mask, graph.number(0.0), graph.number(float("-inf")))
-        made = {"values": encoded.values, "keys": keys, "bias": graph.op("Unsqueeze", bias, graph.ids(1))}
+        made = {"values": encoded.values, "keys": keys, "bias": graph.op("Unsqueeze", bias, graph.ids(1)),
+                "length": graph.op("Unsqueeze", graph.op("Cast", encoded.lengths, to=1), graph.ids(1, 2))}
         memory = {name: Part(made[name], dtype, shape[1:]) for name, (dtype, shape) in self.memory_ports().items()}
         rows = graph.sizes(encoded.values, 0, 1)
         positions = graph.sizes(encoded.values, 1, 2)
@@ -160,11 +164,32 @@ class AttentionContext(Context):
             weight = self.weights.take(f"{DECODER}.context.attention.coverage_weight")
             covered = graph.reshape(given.state["coverage"], given.sizes, -1)
             scores = graph.op("Add", scores, graph.op("Mul", covered, graph.number(float(weight))))
-        weights = graph.op("Softmax", graph.op("Add", scores, given.memory["bias"]), axis=2)
+        scores = graph.op("Add", scores, given.memory["bias"])
+        normalise = EXPORTED_NORMALIZATIONS[self.attention.normalization]
+        if self.attention.local_window is None:
+            weights = normalise(graph, scores)
+        else:
+            bias, factors = self._window(graph, given, query, self.attention.local_window)
+            weights = graph.op("Mul", normalise(graph, graph.op("Add", scores, bias)), factors)
         values = graph.op("MatMul", weights, given.memory["values"])
         # A weighted mean of what is bounded is bounded.
         flat = graph.bound(graph.reshape(values, -1, self.memory_size), self.memory_bounded)
         return Attended(flat, weights)
+
+    def _window(self, graph: Graph, given: StepInputs, query: str, reach: int) -> tuple[str, str]:
+        """−∞ outside the window and 0 inside [B K S], and the factors of weights; see nn.attention.LocalWindow."""
+        name = f"{DECODER}.context.attention.window"
+        hidden = graph.bound(graph.op("Tanh", linear(graph, query, *self.weights.linear(f"{name}.transform"))))
+        vector = self.weights.take(f"{name}.vector.weight")
+        asked = graph.op("MatMul", hidden, graph.constant(vector.T, name="weight"))
+        centre = graph.op("Mul", given.memory["length"], graph.op("Sigmoid", graph.reshape(asked, given.sizes, 1)))
+        size = graph.op("Squeeze", graph.op("Cast", graph.sizes(given.memory["bias"], 2, 3), to=1))
+        every = graph.op("Range", graph.number(0.0), size, graph.number(1.0))
+        away = graph.op("Sub", every, centre)
+        outside = graph.op("Greater", graph.op("Abs", away), graph.number(float(reach)))
+        share = graph.op("Div", away, graph.number(float(reach)))
+        factors = graph.op("Exp", graph.op("Mul", graph.op("Mul", share, share), graph.number(-2.0)))
+        return graph.op("Where", outside, graph.number(float("-inf")), graph.number(0.0)), factors
 
     def feed(self, graph: Graph, given: StepInputs, previous: str) -> Fed:
         if not (self.query_previous and self.attention.input_feeding):

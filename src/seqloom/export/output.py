@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from seqloom.config.sections import Config, SequenceHeadConfig
 from seqloom.export.contexts import StepInputs
 from seqloom.export.decoders import Outputs
 from seqloom.export.graph import Graph
+from seqloom.export.normalization import logarithm
 from seqloom.export.products import linear, rows_product
 from seqloom.export.weights import OUTPUT, Weights
 
@@ -25,21 +27,27 @@ class Rows(NamedTuple):
     places: str
 
 
-def log_probabilities(graph: Graph, given: StepInputs, outputs: Outputs, weights: Weights, symbols: int) -> str:
+def normalization_of(config: Config) -> str:
+    """What makes probabilities of logits."""
+    return config.head.normalization if isinstance(config.head, SequenceHeadConfig) else "softmax"
+
+
+def log_probabilities(graph: Graph, given: StepInputs, outputs: Outputs, weights: Weights, symbols: int,
+                      normalization: str) -> str:
     """Log-probabilities [R V] of the next token; with copying over V ids and the batch's copied symbols."""
     logits = linear(graph, outputs.values, *weights.linear(OUTPUT))
     if not outputs.copy_gate:
-        return graph.op("LogSoftmax", logits, axis=1)
+        return logarithm(graph, logits, normalization)
     return mixture(graph, given, outputs, logits, symbols)
 
 
-def listed_log_probabilities(graph: Graph, outputs: Outputs, rows: Rows) -> str:
+def listed_log_probabilities(graph: Graph, outputs: Outputs, rows: Rows, normalization: str) -> str:
     """Log-probabilities [R L] over each hypothesis's own list of symbols: they sum to one over that."""
     if graph.int8:
         logits = rows_product(graph, outputs.values, rows.rows, rows.scales, rows.bias)
     else:
         logits = graph.op("Gemm", outputs.values, rows.rows, rows.bias, transB=1)
-    return graph.op("LogSoftmax", graph.op("GatherElements", logits, rows.places, axis=1), axis=1)
+    return logarithm(graph, graph.op("GatherElements", logits, rows.places, axis=1), normalization)
 
 
 def mixture(graph: Graph, given: StepInputs, outputs: Outputs, logits: str, symbols: int) -> str:

@@ -21,6 +21,7 @@ from seqloom.engines.artifacts import read_manifest, read_models
 from seqloom.engines.choice import torch_engine
 from seqloom.engines.onnx import OnnxEngine
 from seqloom.errors import DataError, SeqloomError
+from seqloom.export.output import normalization_of
 from seqloom.export.text_parity import differences
 from seqloom.metrics import evaluate_outputs
 from seqloom.predictor import Predictor
@@ -29,6 +30,8 @@ from seqloom.types import Prediction, Record
 
 # fp32: log-probabilities of one token may differ by this; an answer may differ where both are as good to this.
 FP32_BOUND = 1e-3
+# Of a sparse output probabilities are compared: the logarithm of one that is nearly 0 is all rounding.
+SPARSE_BOUND = 1e-4
 # int8: how much worse a metric may be, in points of its own scale, and how many answers may change without a metric.
 INT8_BOUNDS = {"bleu": 0.5, "exact_match": 0.01, "accuracy": 0.01, "token_accuracy": 0.01}
 # int8 of a language model: bits for each character more, of which fewer are better.
@@ -43,7 +46,7 @@ Say = Callable[[str], None]
 class Parity(NamedTuple):
     """inputs: how many; changed: answers that differ, `ties` of them equally good; largest: difference of a token's
     log-probability; metrics by name: (reference, export), where the inputs have targets. Of a language model the
-    answers are the most probable next symbols of a text.
+    answers are the most probable next symbols of a text. sparse: the largest difference is of a probability.
     """
 
     precision: str
@@ -53,6 +56,7 @@ class Parity(NamedTuple):
     ties: int
     largest: float
     metrics: Mapping[str, tuple[float, float]] = MappingProxyType({})
+    sparse: bool = False
 
     def lines(self) -> list[str]:
         """What it says to people."""
@@ -60,7 +64,7 @@ class Parity(NamedTuple):
         if self.ties:
             share += f", {self.ties} of them between answers that are equally good"
         found = [f"{self.precision} against {self.reference}: {share}; largest difference of a token's "
-                 f"log-probability {self.largest:.2g}"]
+                 f"{'' if self.sparse else 'log-'}probability {self.largest:.2g}"]
         found += [f"{self.precision}: {name} {after:.4g}, {self.reference} {before:.4g}"
                   for name, (before, after) in self.metrics.items()]
         return found
@@ -71,8 +75,9 @@ class Parity(NamedTuple):
             if self.changed > self.ties:
                 worse = self.changed - self.ties
                 return f"{worse} of {self.inputs} answers differ from {self.reference}, expected none"
-            if self.largest > FP32_BOUND:
-                return f"log-probabilities differ by {self.largest:.2g}, expected at most {FP32_BOUND:g}"
+            bound, what = (SPARSE_BOUND, "") if self.sparse else (FP32_BOUND, "log-")
+            if not self.largest <= bound:
+                return f"{what}probabilities differ by {self.largest:.2g}, expected at most {bound:g}"
             return ""
         for name, (before, after) in self.metrics.items():
             if name == BITS:
@@ -179,12 +184,14 @@ def compare(run: Run, reference: Any, engine: Any, records: Sequence[Record], pr
     targets = [Record({**record.fields, "target": prediction.text}, record.path, record.line)
                for record, prediction in zip(records, expected, strict=True) if prediction.text]
     scored = [list(one.score_records(targets)) for one in (before, after)]
-    largest = max((float(np.abs(one.token_scores - other.token_scores).max())
-                   for one, other in zip(*scored, strict=True) if len(one.token_scores)), default=0.0)
+    sparse = normalization_of(run.config) != "softmax"
+    tokens = [[np.exp(one.token_scores) if sparse else one.token_scores for one in side] for side in scored]
+    largest = max((float(np.abs(one - other).max()) for one, other in zip(*tokens, strict=True) if len(one)),
+                  default=0.0)
     changed = [(one, other) for one, other in zip(expected, given, strict=True) if one.tokens != other.tokens]
     ties = sum(abs(one.ranking_score - other.ranking_score) <= FP32_BOUND / 10 for one, other in changed)
     return Parity(precision, reference.name, len(records), len(changed), ties, largest,
-                  _metrics(run, records, expected, given))
+                  _metrics(run, records, expected, given), sparse)
 
 
 def _metrics(run: Run, records: Sequence[Record], expected: Sequence[Prediction],

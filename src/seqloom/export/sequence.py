@@ -11,7 +11,8 @@ from seqloom.export.contexts import Part, StepInputs
 from seqloom.export.decoders import InStepDecoder, Outputs, RecurrentDecoder
 from seqloom.export.encoders import Encoded
 from seqloom.export.graph import Array, Graph
-from seqloom.export.output import listed_log_probabilities, log_probabilities
+from seqloom.export.normalization import EXPORTED_NORMALIZATIONS
+from seqloom.export.output import listed_log_probabilities, log_probabilities, normalization_of
 from seqloom.export.products import quantised
 from seqloom.export.scores import EXPORTED_SCORES
 from seqloom.export.stepping import SteppingBuilder
@@ -34,6 +35,8 @@ class SequenceBuilder(SteppingBuilder):
         super().check(config)
         check_part("cell", config.decoder.cell, EXPORTED_CELLS, "cells")
         check_part("score", config.decoder.attention.score, EXPORTED_SCORES, "scores")
+        for kind in (config.decoder.attention.normalization, normalization_of(config)):
+            check_part("normalization", kind, EXPORTED_NORMALIZATIONS, "normalization")
 
     def graphs(self) -> dict[str, Graph]:
         graph = self.graph("encoder")
@@ -81,8 +84,9 @@ class SequenceBuilder(SteppingBuilder):
         carried = self.state_inputs(body, "B")
         given = StepInputs(body.op("Shape", tokens), {name: part.value for name, part in memory.items()}, dict(carried))
         outputs: Outputs = self.decoder.step(body, given, body.reshape(tokens, -1))
-        dense = log_probabilities(body, given, outputs, self.weights, self.symbols) if rows is None else \
-            listed_log_probabilities(body, outputs, rows)
+        kind = normalization_of(self.config)
+        dense = log_probabilities(body, given, outputs, self.weights, self.symbols, kind) if rows is None else \
+            listed_log_probabilities(body, outputs, rows, kind)
         scores, chosen = body.node("TopK", body.op("Add", dense, mask), body.ids(1), outputs=2, axis=1)
         chosen = body.op("GatherElements", ids, chosen, axis=1) if listed else chosen
         flat = body.reshape(chosen, -1)

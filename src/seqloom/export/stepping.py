@@ -9,7 +9,7 @@ from seqloom.export.builder import NEXT, Builder
 from seqloom.export.contexts import MEMORY, STATE, StepInputs
 from seqloom.export.decoders import Outputs, Ports
 from seqloom.export.graph import Graph
-from seqloom.export.output import Rows, best, listed_log_probabilities, log_probabilities
+from seqloom.export.output import Rows, best, listed_log_probabilities, log_probabilities, normalization_of
 from seqloom.export.weights import OUTPUT
 
 
@@ -47,10 +47,11 @@ class SteppingBuilder(Builder, ABC):
         state = {part: graph.op("Gather", value, rows) for part, value in self.state_inputs(graph, "P").items()}
         given = StepInputs(graph.op("Shape", tokens), memory, state)
         outputs = self.decoder.step(graph, given, graph.reshape(tokens, -1))
+        kind = normalization_of(self.config)
         if name == "listed":
-            dense = listed_log_probabilities(graph, outputs, self.rows(graph, "R"))
+            dense = listed_log_probabilities(graph, outputs, self.rows(graph, "R"), kind)
         else:
-            dense = log_probabilities(graph, given, outputs, self.weights, self.symbols)
+            dense = log_probabilities(graph, given, outputs, self.weights, self.symbols, kind)
         scores, places = best(graph, dense, candidates)
         graph.output("scores", scores, "float32", ["R", "C"])
         graph.output("best", places, "int64", ["R", "C"])
