@@ -69,6 +69,12 @@ def test_the_source_as_first_input(context: str) -> None:
     compare(tiny(values, dtype=torch.float64))
 
 
+@pytest.mark.parametrize("features", ["none", "symbols", "encoder"])
+@pytest.mark.parametrize("cell", ["lstm", "gru"])
+def test_the_characters_of_each_symbol(cell: str, features: str) -> None:
+    compare(tiny(cell=cell, features=features, characters=True, bidirectional=True, layers=2, dtype=torch.float64))
+
+
 def compare(task: Tiny) -> None:
     """Memory, states, weights and distribution of every step, each sentence with its gold history."""
     network = network_of(task)
@@ -155,7 +161,6 @@ def test_a_missing_weight_is_told() -> None:
 
 @pytest.mark.parametrize(("values", "message"), [
     ({"head": {"kind": "tags"}, "source": {"kind": "text"}}, "answers with head.kind tags"),
-    ({"source": {"kind": "text", "characters": {}}}, "reads the characters of each symbol"),
     ({"source": {"kind": "image"}}, "reads source.kind image"),
 ])
 def test_what_is_not_covered_is_refused(values: dict[str, Any], message: str) -> None:

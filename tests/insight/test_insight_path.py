@@ -28,7 +28,7 @@ def looked_at(predictor: Predictor, text: str = "b c x e", **options: Any) -> tu
 @pytest.mark.parametrize("options", [
     {}, {"layers": 2, "bidirectional": True, "cell": "gru"}, {"context": "every_step"}, {"context": "initial"},
     {"context": "in_step"}, {"feeding": False, "combination": "concat"}, {"query": "previous", "score": "location"},
-    {"features": "encoder"}, {"features": "symbols"}],
+    {"features": "encoder"}, {"features": "symbols"}, {"characters": True}],
     ids=lambda options: "-".join(map(str, options.values())) or "attention")
 def test_sizes(options: dict[str, Any], predictor_of: Callable[..., Predictor]) -> None:
     prediction, path = looked_at(predictor_of(**options), min_length=2)
@@ -36,7 +36,8 @@ def test_sizes(options: dict[str, Any], predictor_of: Callable[..., Predictor]) 
     S, T, F = 5, len(prediction.token_scores), 2 if options.get("features") == "encoder" else 0
     S += 2 if options.get("features") == "symbols" else 0
     memory = 8
-    sizes = {"embedding": (S, 4), "encoder 1": (S, memory // (1 + options.get("bidirectional", False))),
+    read = 8 if "characters" in options else 4  # the symbol's embedding, and two states that read its characters
+    sizes = {"embedding": (S, read), "encoder 1": (S, memory // (1 + options.get("bidirectional", False))),
              "values": (S + F, memory), "summary": (1, memory)}
     if options.get("context") != "in_step":
         sizes |= {"first state": (options.get("layers", 1), SIZE), "decoder": (T, SIZE), "history": (T, 5)}

@@ -59,8 +59,9 @@ def test_gold_history_scores_what_scoring_scores(predictor_of: PredictorOf) -> N
     assert found.right(found.after) == np.mean([a == b for a, b in zip(found.gold, found.after.tokens, strict=True)])
 
 
-def test_reversal_is_the_reversed_text(predictor_of: PredictorOf) -> None:
-    predictor = predictor_of(copying=True)
+@pytest.mark.parametrize("options", [{"copying": True}, {"characters": True}])
+def test_reversal_is_the_reversed_text(options: dict[str, bool], predictor_of: PredictorOf) -> None:
+    predictor = predictor_of(**options)
     _, found = tried(predictor, reverse=True)
     other = predictor.predict(" ".join(reversed(TEXT.split())), beam_size=1)
     assert found.after.text == other.text

@@ -73,7 +73,8 @@ def _path(request: Any, prediction: Prediction, answer: Answer) -> Any:
 def _gates(request: Any, prediction: Prediction, answer: Answer) -> Any:
     """The run's own cells, then those of the runs beside it, on the same input."""
     answers = [prediction, *(answer(replace(request, run=run)) for run in request.beside)]
-    return [Microscope(gates_of(one.replay, one.text), gradients_of(one.replay) if request.gradients else None)
+    return [Microscope(gates_of(one.replay, one.text, one.tokens),
+                       gradients_of(one.replay) if request.gradients else None)
             for one in answers]
 
 

@@ -9,10 +9,15 @@ from __future__ import annotations
 from functools import cached_property
 from typing import Any
 
-from seqloom.insight.network import Encoded, Network
-from seqloom.insight.steps import CANDIDATES, Steps, network_of, steps_of, written_ids
-from seqloom.run import Run
-from seqloom.types import Item
+import numpy as np
+
+from seqloom.config.sections import LanguageHeadConfig
+from seqloom.insight.language import LanguageNetwork, Reading
+from seqloom.insight.network import Encoded, Network, check_covered
+from seqloom.insight.steps import CANDIDATES, Steps, steps_of, written_ids
+from seqloom.insight.weights import Weights
+from seqloom.run import WEIGHTS, Run
+from seqloom.types import END, SPECIAL_NAMES, Item
 
 
 class Replay:
@@ -25,14 +30,45 @@ class Replay:
         self.run, self.item, self.source_tokens, self.hypothesis = run, item, source_tokens, hypothesis
 
     @cached_property
+    def weights(self) -> Weights:
+        """The stored weights. Raises RunFolderError."""
+        return Weights(self.run.weights(), self.run.config, str(self.run.folder / WEIGHTS))
+
+    @cached_property
+    def encoder(self) -> Network:
+        """The NumPy reference as far as its encoder goes. Raises UsageError for other sources than text."""
+        return Network(self.run.config, self.weights)
+
+    @property
     def network(self) -> Network:
-        """The NumPy reference. Raises UsageError for a run that it does not cover, RunFolderError."""
-        return network_of(self.run)
+        """All of the NumPy reference. Raises UsageError for a run that it does not cover, RunFolderError."""
+        check_covered(self.run.config)
+        return self.encoder
 
     @cached_property
     def encoded(self) -> Encoded:
         """The encoder's work."""
-        return self.network.encode(self.item)
+        return self.encoder.encode(self.item)
+
+    @property
+    def is_language(self) -> bool:
+        """Whether the run is a language model, which has a reading in place of an encoder and steps."""
+        return isinstance(self.run.config.head, LanguageHeadConfig)
+
+    @cached_property
+    def reading(self) -> Reading:
+        """What a language model made of its prompt and of its answer, whose last symbol is written and not read."""
+        return LanguageNetwork(self.run.config, self.weights).read(self.whole_text[:-1])
+
+    @property
+    def whole_text(self) -> Any:
+        """Ids of a language model's text [T+1]: the line end before it, prompt, and answer."""
+        return np.concatenate([self.item.fields["main"], np.asarray(self.hypothesis.ids, np.int64)])
+
+    @property
+    def whole_tokens(self) -> list[str]:
+        """The same as tokens: the first as the symbol that it is."""
+        return [SPECIAL_NAMES[END], *(self.run.head.token(int(number)) for number in self.whole_text[1:])]
 
     @cached_property
     def written(self) -> list[int]:

@@ -140,19 +140,23 @@ SCORERS: dict[str, type[Scorer]] = {
 
 
 class Attended(NamedTuple):
-    """One step of attention: the query as it meets the keys [H], scores [S], weights [S], attention value [M]."""
+    """One step of attention: the query as it meets the keys [H], scores [S], weights [S], attention value [M].
+
+    threshold: τ of a sparse normalization; centre: of a local window.
+    """
 
     asking: Floats
     scores: Floats
     weights: Floats
     value: Floats
+    threshold: float | None = None
+    centre: float | None = None
 
 
-def softmax(scores: Floats) -> Floats:
-    """exp(score − highest score) over their sum (Bahdanau et al. 2015, eq. 6)."""
-    shares: Floats = np.exp(scores - scores.max())
-    weights: Floats = shares / shares.sum()
-    return weights
+def window_centre(weights: Weights, query: Floats, length: int) -> float:
+    """p = S σ(vᵀ tanh(W q)), a position from 0 (Luong et al. 2015, eq. 9)."""
+    hidden = np.tanh(weights.linear(f"{PREFIX}.window.transform", query))
+    return length / (1 + float(np.exp(-weights.linear(f"{PREFIX}.window.vector", hidden)[0])))
 
 
 def cosines(asking: Floats, keys: Floats) -> Floats:

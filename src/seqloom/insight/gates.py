@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from seqloom.config.sections import SequenceHeadConfig
 from seqloom.insight import Replay
-from seqloom.insight.cells import CellStep
+from seqloom.insight.cells import CellStep, Layer
 from seqloom.insight.steps import trace
 from seqloom.run import Run
 from seqloom.types import SPECIAL_NAMES, Floats
@@ -36,7 +37,7 @@ class Clipping:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Gates:
-    """All cells of one run while it answered one input."""
+    """All cells of one run while it answered one input; context is "none" for runs without a decoder."""
 
     run: str
     context: str
@@ -47,24 +48,38 @@ class Gates:
     clipping: Clipping
 
 
-def gates_of(replay: Replay, text: str) -> Gates:
-    """Encoder cells at each source token, decoder cells at each token that they read."""
-    network, encoded = replay.network, replay.encoded
+def gates_of(replay: Replay, text: str, tokens: Sequence[str] = ()) -> Gates:
+    """Encoder cells at each source token, decoder cells and those of a language model at each token that they read.
+
+    tokens: of the answer, for runs whose head writes no sequence. Raises UsageError for a source that is not covered.
+    """
+    name, clipping = replay.run.folder.resolve().name, clipping_of(replay.run)
+    if not isinstance(replay.run.config.head, SequenceHeadConfig):
+        panels = _language(replay) if replay.is_language else _encoder(replay)
+        return Gates(name, "none", text, replay.source_tokens, list(tokens), list(panels), clipping)
     steps = replay.steps
-    traces = list(trace(network, encoded, replay.written))
-    return Gates(replay.run.folder.resolve().name, network.context, text, replay.source_tokens, steps.tokens,
-                 [*_encoder(replay), *_decoder(replay, [one.layers for one in traces], steps.tokens)],
-                 clipping_of(replay.run))
+    traces = list(trace(replay.network, replay.encoded, replay.written))
+    return Gates(name, replay.network.context, text, replay.source_tokens, steps.tokens,
+                 [*_encoder(replay), *_decoder(replay, [one.layers for one in traces], steps.tokens)], clipping)
 
 
 def _encoder(replay: Replay) -> Iterator[CellPanel]:
-    encoded, cell = replay.encoded, replay.network.config.encoder.cell
+    encoded, cell = replay.encoded, replay.run.config.encoder.cell
     columns = replay.source_tokens[: encoded.length]
     for number, passes in enumerate(encoded.layers, 1):
         for way, layer in enumerate(passes):
-            states = {} if layer.cell is None else {STATES[0]: layer.cell}
             yield CellPanel(f"encoder layer {number}, {'backwards' if way else 'forwards'}", cell, columns,
-                            {**layer.gates, **states, STATES[1]: layer.hidden})
+                            _values(layer))
+
+
+def _language(replay: Replay) -> Iterator[CellPanel]:
+    for number, layer in enumerate(replay.reading.layers, 1):
+        yield CellPanel(f"layer {number}", replay.run.config.decoder.cell, replay.whole_tokens[:-1], _values(layer))
+
+
+def _values(layer: Layer) -> dict[str, Floats]:
+    states = {} if layer.cell is None else {STATES[0]: layer.cell}
+    return {**layer.gates, **states, STATES[1]: layer.hidden}
 
 
 def _decoder(replay: Replay, steps: list[list[CellStep]], tokens: list[str]) -> Iterator[CellPanel]:

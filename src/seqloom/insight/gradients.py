@@ -1,4 +1,4 @@
-"""How much an output token's loss depends on the encoder's state at each source position: |d loss_t / d h_s|.
+"""How much an output token's loss depends on the state at each position that was read: |d loss_t / d h_s|.
 
 Bengio et al. 1994; Pascanu et al. 2013, eq. 5: through a recurrence these derivatives are products with one factor for
 each step, which vanish or explode with the distance. Attention is a way around. Needs torch, which is imported here
@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from seqloom.config.sections import SequenceHeadConfig
 from seqloom.errors import MissingExtraError
 from seqloom.insight import Replay
+from seqloom.insight.network import check_source
 from seqloom.run import WEIGHTS
-from seqloom.types import START, Floats
+from seqloom.types import START, Floats, Ints
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -28,25 +30,28 @@ class Gradients:
     """norms [T S]: |d loss_t / d h_s| over both directions; cut [T S]: without the way through attention.
 
     steps [T]: which output tokens, from 0. `cut` is None for runs without attention: there is no other way.
+    distances [T S]: steps of the recurrence from reading s to writing t; −1 where no way leads from s to t.
     """
 
     steps: list[int]
     norms: Floats
     cut: Floats | None
+    distances: Ints
 
     def by_distance(self, norms: Floats) -> list[tuple[int, float]]:
-        """(steps of the recurrence from reading s to writing t, mean norm): S − s encoder and t decoder steps."""
-        S = norms.shape[1]
-        found: dict[int, list[float]] = {}
-        for row, t in enumerate(self.steps):
-            for s in range(S):
-                found.setdefault(S - s + t, []).append(float(norms[row, s]))
-        return [(distance, float(np.mean(found[distance]))) for distance in sorted(found)]
+        """(distance, mean norm), nearest first."""
+        return [(int(distance), float(norms[self.distances == distance].mean()))
+                for distance in np.unique(self.distances) if distance >= 0]
 
 
 def gradients_of(replay: Replay) -> Gradients:
-    """The gradients for the answer's own tokens. Raises MissingExtraError without torch, UsageError, RunFolderError."""
-    written, attends = replay.written, replay.network.context == "attention"
+    """The gradients for the answer's own tokens; for those of the prompt, too, where a language model read it.
+
+    Raises MissingExtraError without torch, UsageError for a source that is not covered, RunFolderError.
+    """
+    config = replay.run.config
+    if not replay.is_language:
+        check_source(config)
     try:
         import torch
     except ModuleNotFoundError as error:
@@ -58,20 +63,53 @@ def gradients_of(replay: Replay) -> Gradients:
     load_weights(model, {name: torch.from_numpy(array) for name, array in run.weights().items()},
                  str(run.folder / WEIGHTS))
     model.double().eval()
-    count = len(written)
-    chosen = sorted({round(place * (count - 1) / max(min(count, MOST) - 1, 1)) for place in range(min(count, MOST))})
-    found = [_norms(model, replay, chosen, cut=cut) for cut in ((False, True) if attends else (False,))]
-    return Gradients(chosen, found[0], found[1] if attends else None)
+    ways = (False, True) if isinstance(config.head, SequenceHeadConfig) and config.decoder.context == "attention" else (
+        False,)
+    chosen, found = [], []
+    for cut in ways:
+        losses, nudges = nudged_losses(model, replay, cut=cut)
+        chosen = _spread(len(losses))
+        found.append(_norms(losses, nudges, chosen))
+    return Gradients(chosen, found[0], found[1] if len(found) > 1 else None, _distances(replay, chosen, found[0]))
 
 
-def _norms(model: Any, replay: Replay, chosen: list[int], *, cut: bool) -> Floats:
-    """[T S] norms; `cut`: the values are constants for attention, so that only the last states carry gradients."""
-    import torch
+def _spread(count: int) -> list[int]:
+    return sorted({round(place * (count - 1) / max(min(count, MOST) - 1, 1)) for place in range(min(count, MOST))})
 
+
+def _distances(replay: Replay, chosen: list[int], norms: Floats) -> Ints:
+    """S − s encoder steps and t decoder steps; within one network, which tags or goes on with a text, t − s."""
+    S, config = norms.shape[1], replay.run.config
+    places, steps = np.arange(S)[None, :], np.asarray(chosen, np.int64)[:, None]
+    if replay.is_language or config.head.kind == "tags":
+        both = not replay.is_language and config.encoder.bidirectional
+        within: Ints = np.abs(steps - places) if both else np.maximum(steps - places, -1)
+        return within
+    across: Ints = S - places + steps
+    return across
+
+
+def nudged_losses(model: Any, replay: Replay, *, cut: bool = False) -> tuple[list[Tensor], list[list[Tensor]]]:
+    """The losses of an answer's parts, and the zeros of `nudged_stack`.
+
+    cut: the values are constants for attention, so that only the last states carry gradients.
+    """
+    if replay.is_language:
+        return _losses_of_text(model, replay)
     memory, nudges = nudged_memory(model, replay)
+    if not isinstance(replay.run.config.head, SequenceHeadConfig):
+        scores = model.head.answer(memory)[0]  # of a label [1 C]; of tags [S C], the end symbol's among them
+        count = len(replay.hypothesis.scores) if replay.run.config.head.kind == "tags" else 1
+        return list(-scores[:count].max(1).values), nudges
     if cut:
         memory = memory._replace(values=memory.values.detach())
-    losses = losses_of(model, memory, replay.written)
+    return losses_of(model, memory, replay.written), nudges
+
+
+def _norms(losses: list[Tensor], nudges: list[list[Tensor]], chosen: list[int]) -> Floats:
+    """[T S] norms, over both directions."""
+    import torch
+
     rows = []
     for t in chosen:
         if not losses[t].requires_grad:
@@ -96,8 +134,18 @@ def nudged_memory(model: Any, replay: Replay) -> tuple[Any, list[list[Tensor]]]:
     from seqloom.nn.memory import Memory
 
     encoder, source = model.encoder, to_tensors(pad([replay.item]), torch.device("cpu"))
-    stack, S = encoder.recurrent, replay.item.length
-    inputs = encoder.embedding(source.main).double()
+    values, hidden, cells, nudges = nudged_stack(encoder.recurrent, encoder.embed(source).double())
+    memory = Memory(values, torch.ones(1, replay.item.length, dtype=torch.bool), torch.stack(hidden, 1),
+                    torch.stack(cells, 1) if cells else None, source.fields.get("copy"))
+    return (memory if encoder.features is None else encoder.features(memory, source)), nudges
+
+
+def nudged_stack(stack: Any, inputs: Tensor) -> tuple[Tensor, list[Tensor], list[Tensor], list[list[Tensor]]]:
+    """A recurrent stack over inputs [1 S I], step by step: its outputs [1 S O], last hidden and cell states of each
+    layer [1 O], and the zeros that were added to the top layer's states, by direction and position."""
+    import torch
+
+    S = inputs.shape[1]
     hidden, cells, nudges = [], [], []
     for number, layer in enumerate(stack.layers):
         outputs, lasts = [], []
@@ -119,9 +167,17 @@ def nudged_memory(model: Any, replay: Replay) -> tuple[Any, list[list[Tensor]]]:
         kept = [last.cell for last in lasts if last.cell is not None]
         if kept:
             cells.append(torch.cat(kept, 1))
-    memory = Memory(inputs, torch.ones(1, S, dtype=torch.bool), torch.stack(hidden, 1),
-                    torch.stack(cells, 1) if cells else None, source.fields.get("copy"))
-    return (memory if encoder.features is None else encoder.features(memory, source)), nudges
+    return inputs, hidden, cells, nudges
+
+
+def _losses_of_text(model: Any, replay: Replay) -> tuple[list[Tensor], list[list[Tensor]]]:
+    """A language model's loss of every symbol behind the first, and the zeros of its states."""
+    import torch
+
+    ids = torch.from_numpy(replay.whole_text)[None]
+    outputs, _, _, nudges = nudged_stack(model.head.recurrent, model.head.embedding(ids[:, :-1]).double())
+    scores = model.head.output(outputs)[0].log_softmax(1)
+    return list(-scores.gather(1, ids[0, 1:, None])[:, 0]), nudges
 
 
 def losses_of(model: Any, memory: Any, written: list[int]) -> list[Tensor]:

@@ -1,7 +1,8 @@
 """The whole network in NumPy for one sentence: text in, a sequence out, in every cell, score, context and combination.
 
 `encode` → Encoded, `begin` → DecoderState, `step` → StepTrace and the next state. Nothing is batched or padded unless
-padding is asked for. Sources other than text, and other heads, are not computed here: `check_covered` says so.
+padding is asked for. Sources other than text, and other heads, are not computed here: `check_source` and
+`check_covered` say so. Language models are in `language.py`.
 """
 
 from __future__ import annotations
@@ -12,17 +13,18 @@ from typing import NamedTuple
 
 import numpy as np
 
-from seqloom.config.sections import Config, SequenceHeadConfig, TextSourceConfig
+from seqloom.config.sections import Config, LanguageHeadConfig, SequenceHeadConfig, TextSourceConfig
 from seqloom.errors import UsageError
-from seqloom.insight.attention import PREFIX, SCORERS, Attended, softmax
+from seqloom.insight.attention import PREFIX, SCORERS, Attended, window_centre
 from seqloom.insight.cells import CellStep, Layer, advance, scan, sigmoid
+from seqloom.insight.normalization import NORMALIZERS
 from seqloom.insight.weights import OUTPUT, SOURCE, TARGET, Weights
 from seqloom.types import PADDING, UNKNOWN, Floats, Ints, Item
 
 DECODER = "head.decoder"
 TINY = 1e-12  # the smallest probability of a mixture (nn/output.py)
 
-# Changes attention weights [S] after the softmax; they must still sum to 1.
+# Changes attention weights [S]; their sum must stay what it is, 1 but for local windows.
 Edit = Callable[[Floats], Floats]
 
 
@@ -89,27 +91,32 @@ class StepTrace:
 
 def check_covered(config: Config) -> None:
     """Raise UsageError for runs whose network is not computed here."""
-    fix = "draw what it looked at: seqloom explain RUN INPUT"
     if not isinstance(config.head, SequenceHeadConfig):
-        raise UsageError(f"this run answers with head.kind {config.head.kind}: its steps are not shown, "
-                         "only those of head.kind sequence", fix=fix)
+        others = "--gates and --path" if isinstance(config.head, LanguageHeadConfig) else "--gates"
+        raise UsageError(f"this run answers with head.kind {config.head.kind}: this view is of head.kind sequence",
+                         fix=f"look at its cells: {others}; or at the answer alone: seqloom explain RUN INPUT")
+    check_source(config)
+
+
+def check_source(config: Config) -> None:
+    """Raise UsageError for sources whose encoder is not computed here."""
     if not isinstance(config.source, TextSourceConfig):
         raise UsageError(f"this run reads source.kind {config.source.kind}: its steps are not shown, "
-                         "only those of source.kind text", fix=fix)
-    if getattr(config.source, "characters", None) is not None:
-        raise UsageError("this run reads the characters of each symbol (source.characters): its steps are not shown",
-                         fix=fix)
+                         "only those of source.kind text", fix="draw what it looked at: seqloom explain RUN INPUT")
 
 
 class Network:
     """The network of a configuration with these weights."""
 
     def __init__(self, config: Config, weights: Weights) -> None:
-        check_covered(config)
+        check_source(config)
         self.config, self.weights = config, weights
         self.options = config.decoder
-        self.context = config.decoder.context
+        self.context = config.decoder.context if isinstance(config.head, SequenceHeadConfig) else "none"
         self.scorer = SCORERS[config.decoder.attention.score](weights) if self.context == "attention" else None
+        self.attending = NORMALIZERS[config.decoder.attention.normalization]
+        self.answering = NORMALIZERS[
+            config.head.normalization if isinstance(config.head, SequenceHeadConfig) else "softmax"]
 
     # --- the source ---
 
@@ -120,6 +127,10 @@ class Network:
         embedded = inputs = self.weights.take(SOURCE)[ids]
         if "language" in item.fields:  # added to the padding too, which is not read
             embedded = inputs = embedded + self.weights.take(SOURCE)[item.fields["language"][0]]
+        if "characters" in item.fields:
+            characters = np.full((len(ids), item.fields["characters"].shape[1]), PADDING, np.int64)
+            characters[:length] = item.fields["characters"]
+            embedded = inputs = np.concatenate([embedded, self._spelled(characters)], 1)
         options, layers, hidden, cells = self.config.encoder, [], [], []
         for number in range(options.layers):
             name = f"encoder.recurrent.layers.{number}.cells"
@@ -137,6 +148,20 @@ class Network:
         encoded = Encoded(ids, embedded, layers, inputs, np.stack(hidden), np.stack(cells) if cells else None,
                           item.fields.get("copy"), length)
         return self._with_features(encoded, item.fields["features"]) if "features" in item.fields else encoded
+
+    def _spelled(self, characters: Ints) -> Floats:
+        """What the characters [S W] of each symbol say of it: both last states (Lample et al. 2016, §4.1); 0 for
+        none."""
+        name, matrix = "encoder.characters.recurrent.layers.0.cells", self.weights.take(
+            "encoder.characters.embedding.weight")
+        found = []
+        for row in characters:
+            length = int((row != PADDING).sum())
+            passes = [scan(self.weights, f"{name}.{way}", "lstm", matrix[row], length, backward=bool(way)).hidden
+                      for way in range(2)]
+            found.append(np.concatenate([passes[0][length - 1], passes[1][0]]) if length else
+                         np.zeros(2 * passes[0].shape[1]))
+        return np.stack(found)
 
     def _with_features(self, encoded: Encoded, ids: Ints) -> Encoded:
         """Features that are encoded apart: right behind the source, their mean added to the last states."""
@@ -220,8 +245,15 @@ class Network:
             scores = scores + self.weights.take(f"{PREFIX}.coverage_weight") * state.coverage
         unreal = slice(encoded.length, len(encoded.ids))
         scores[unreal] = -np.inf
-        weights = softmax(scores)
-        return Attended(self.scorer.asking(query), scores, weights, weights @ encoded.values)
+        within, centre, factors = scores, None, 1.0
+        reach = self.options.attention.local_window
+        if reach is not None:  # Luong et al. 2015, eq. 10, with σ = D/2
+            centre = window_centre(self.weights, query, len(scores) - (len(encoded.ids) - encoded.length))
+            away = np.arange(len(scores)) - centre
+            within, factors = np.where(np.abs(away) <= reach, scores, -np.inf), np.exp(-2 * np.square(away / reach))
+        weights = self.attending.weights(within) * factors
+        return Attended(self.scorer.asking(query), scores, weights, weights @ encoded.values,
+                        self.attending.threshold(within), centre)
 
     def keys(self, encoded: Encoded) -> Floats | None:
         """The attention's keys [S H]; None without attention."""
@@ -294,12 +326,10 @@ class Network:
 
     def _log_probabilities(self, encoded: Encoded, logits: Floats, weights: Floats | None, gate: float | None
                            ) -> Floats:
-        """log softmax of the logits, or the mixture with copying (See et al. 2017, eq. 9)."""
+        """Those of the logits, or the mixture with copying (See et al. 2017, eq. 9)."""
         if gate is None or weights is None:
-            shifted = logits - logits.max()
-            plain: Floats = shifted - np.log(np.exp(shifted).sum())
-            return plain
-        mixed = gate * softmax(logits)
+            return self.answering.logarithms(logits)
+        mixed = gate * self.answering.weights(logits)
         shares = copy_shares(encoded, weights)
         assert encoded.copy_ids is not None
         size = max(len(logits), int(encoded.copy_ids.max()) + 1)

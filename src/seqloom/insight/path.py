@@ -48,12 +48,14 @@ class Path:
 
     as_read, reversed: the steps as the run reads, and if `source.reverse` were the other way; reverse: as configured;
     contexts: name, what the cell reads (its width) and what the output layer reads (its width) at each step.
+    A language model (context: language) has one row of states: the source tokens are what it read, the tokens what came
+    next, and there is no padding, no summary, and no other context.
     """
 
     source_tokens: list[str]
     tokens: list[str]
     stages: list[Stage]
-    padding: Padding
+    padding: Padding | None
     reverse: bool
     as_read: list[int]
     reversed: list[int]
@@ -64,6 +66,8 @@ class Path:
 
 def path_of(replay: Replay) -> Path:
     """Everything between the text and the answer. Raises UsageError for a run that is not covered."""
+    if replay.is_language:
+        return _language_path(replay)
     network, encoded = replay.network, replay.encoded
     written = replay.written
     steps = list(trace(network, encoded, written))
@@ -75,6 +79,42 @@ def path_of(replay: Replay) -> Path:
         replay.source_tokens, tokens, [*_encoder_stages(replay), *_decoder_stages(replay, steps, tokens)],
         _padding(replay), source.reverse, [S - s for s in range(S)], [s + 1 for s in range(S)], network.context,
         _contexts(replay), [None if step.weights is None else int(step.weights.argmax()) for step in steps])
+
+
+def _language_path(replay: Replay) -> Path:
+    tokens = replay.whole_tokens
+    count = len(tokens) - 1
+    return Path(tokens[:-1], tokens[1:], list(_language_stages(replay)), None, False, [0] * count, [0] * count,
+                "language", [], list(range(count)))
+
+
+def _language_stages(replay: Replay) -> Iterator[Stage]:
+    seen, tokens, config = replay.reading, replay.whole_tokens, replay.run.config
+    read, options = tokens[:-1], config.decoder
+    prompt, V = replay.item.length - 1, seen.log_probabilities.shape[1]
+    yield Stage("tokens", f"A line end, behind which every text begins, the prompt ({prompt}), and the answer, whose "
+                          "last symbol is written and not read.", f"T = {len(read)}", read)
+    yield Stage("ids", "The number of each symbol in the vocabulary.", f"ids [T] = [{len(read)}]",
+                [f"{token}→{number}" for token, number in zip(read, seen.ids, strict=True)])
+    E = seen.embedded.shape[1]
+    one_hot = getattr(config.head, "one_hot", False)
+    yield Stage("embedding", f"A one-hot vector of {V} numbers for each id." if one_hot else
+                f"A row of the embedding matrix [{V}, {E}] for each id.", f"[T, E] = {_shape(seen.embedded)}", read,
+                seen.embedded)
+    for number, layer in enumerate(seen.layers, 1):
+        yield Stage(f"layer {number}", f"Hidden states of layer {number} ({options.cell})"
+                    + ("; the cell states beside them are as large." if layer.cell is not None else "."),
+                    f"[T, H] = {_shape(layer.hidden)}", read, layer.hidden)
+    yield Stage("outputs", "What the output layer reads.", f"[T, O] = {_shape(seen.outputs)}", read, seen.outputs)
+    shares = np.exp(seen.log_probabilities)
+    best = [f"{replay.run.head.token(int(number))}→{row[number]:.3f}"
+            for number, row in zip(shares.argmax(1), shares, strict=True)]
+    yield Stage("expected", "The likeliest next symbol behind each, by the output layer and a softmax.",
+                f"[T] of V = {V}", best)
+    own = shares[np.arange(len(read)), replay.whole_text[1:]]
+    yield Stage("answer", f"What does come next, and its probability: the first {prompt} are the prompt's own.",
+                f"[T] = [{len(read)}]",
+                [f"{token}→{share:.3f}" for token, share in zip(tokens[1:], own.tolist(), strict=True)])
 
 
 def _encoder_stages(replay: Replay) -> Iterator[Stage]:
@@ -89,7 +129,9 @@ def _encoder_stages(replay: Replay) -> Iterator[Stage]:
                 + (f"; {unknown} unknown to it have the id {UNKNOWN}." if unknown else "."),
                 f"ids [S] = [{S}]", [f"{token}→{number}" for token, number in zip(read, encoded.ids, strict=True)])
     matrix = network.weights.take(SOURCE)
-    yield Stage("embedding", f"A row of the embedding matrix [{matrix.shape[0]}, {matrix.shape[1]}] for each id.",
+    beside = encoded.embedded.shape[1] - matrix.shape[1]
+    yield Stage("embedding", f"A row of the embedding matrix [{matrix.shape[0]}, {matrix.shape[1]}] for each id"
+                + (f"; beside it {beside} numbers from a network that reads its characters." if beside else "."),
                 f"[S, E] = {_shape(encoded.embedded)}", read, encoded.embedded)
     for number, passes in enumerate(encoded.layers, 1):
         for way, layer in enumerate(passes):

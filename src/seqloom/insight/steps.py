@@ -13,8 +13,7 @@ import numpy as np
 
 from seqloom.insight.attention import PREFIX, cosines
 from seqloom.insight.network import DECODER, Edit, Encoded, Network, StepTrace, copy_shares
-from seqloom.insight.weights import OUTPUT, Weights
-from seqloom.run import WEIGHTS, Run
+from seqloom.insight.weights import OUTPUT
 from seqloom.types import END, SPECIAL_NAMES, START, Floats, Item
 
 CANDIDATES = 8  # best next tokens that are kept of each step
@@ -40,7 +39,8 @@ class AttentionStep:
     """What one query made of S keys.
 
     query [Q]; asking [H]: the query as it meets the keys; scores, cosines, norms, weights [S]; value [M];
-    last [S], coverage [S]: the previous step's weights and the sum of all so far, for scores that use them.
+    last [S], coverage [S]: the previous step's weights and the sum of all so far, for scores that use them; threshold:
+    τ of a sparse normalization; centre: the position in the middle of a local window.
     """
 
     query: Floats
@@ -52,6 +52,8 @@ class AttentionStep:
     value: Floats
     last: Floats | None
     coverage: Floats | None
+    threshold: float | None
+    centre: float | None
 
     @property
     def disagrees(self) -> bool:
@@ -65,7 +67,8 @@ class OutputStep:
 
     history, token: what was read and what was written; state [H]: the decoder's top layer; attention: None without;
     outputs [O]: what the output layer reads; candidates: best first, the token among them; highest: the largest logit;
-    rest: sum of exp(logit − highest) over all symbols that are no candidates; copy_gate: probability of generating.
+    rest: sum of exp(logit − highest) over all symbols that are no candidates, of a sparse output of their
+    probabilities; threshold: τ of a sparse output; copy_gate: probability of generating.
     """
 
     history: str
@@ -77,6 +80,7 @@ class OutputStep:
     candidates: list[Candidate]
     highest: float
     rest: float
+    threshold: float | None
     copy_gate: float | None
 
     @property
@@ -91,7 +95,8 @@ class Steps:
 
     source_tokens [S]; tokens [T]; context: how the source reaches the decoder; score, formula: of the attention;
     values [S M], keys [S H]; parameters: arrays that a score needs beside them; coverage_weight; summary [N] with
-    context every_step; combination [H, M+H]: the tanh layer; rows, biases: the output layer's, of all candidates.
+    context every_step; combination [H, M+H]: the tanh layer; rows, biases: the output layer's, of all candidates;
+    normalization and output_normalization: what makes weights of scores, and probabilities of logits; local_window: D.
     """
 
     source_tokens: list[str]
@@ -111,6 +116,9 @@ class Steps:
     rows: dict[int, Floats] = field(default_factory=dict)
     biases: dict[int, float] = field(default_factory=dict)
     copy_ids: list[int] | None = None
+    normalization: str = "softmax"
+    local_window: int | None = None
+    output_normalization: str = "softmax"
 
     @property
     def note(self) -> str:
@@ -123,14 +131,6 @@ class Steps:
                 "in_step": "This model has no decoder and no attention: step t reads the encoder at position t "
                            "(decoder.context: in_step).",
                 }[self.context]
-
-
-def network_of(run: Run) -> Network:
-    """The NumPy reference of a run. Raises UsageError for a run that it does not cover, RunFolderError."""
-    from seqloom.insight.network import check_covered
-
-    check_covered(run.config)
-    return Network(run.config, Weights(run.weights(), run.config, str(run.folder / WEIGHTS)))
 
 
 def trace(network: Network, encoded: Encoded, written: Sequence[int], edits: dict[int, Edit] | None = None
@@ -164,13 +164,14 @@ def assembled(network: Network, head: Any, item: Item, source_tokens: list[str],
     steps, history = [], SPECIAL_NAMES[START]
     for number, step in zip(written, traces, strict=True):
         token = SPECIAL_NAMES[END] if number == END else head.token(number, own)
-        found = _candidates(head, own, encoded, step, number, candidates)
+        found = _candidates(network, head, own, encoded, step, number, candidates)
         shown = [one.number for one in found if one.logit is not None]
         highest = float(step.logits.max())
-        others = np.delete(step.logits, shown)
+        threshold = network.answering.threshold(step.logits)
+        others = np.exp(step.logits - highest) if threshold is None else network.answering.weights(step.logits)
         steps.append(OutputStep(
             history, token, number, step.state, _attention_step(step, keys), step.outputs, found, highest,
-            float(np.exp(others - highest).sum()), step.copy_gate))
+            float(np.delete(others, shown).sum()), threshold, step.copy_gate))
         history = token
     kept = sorted({one.number for step in steps for one in step.candidates if one.logit is not None})
     weights = network.weights
@@ -182,12 +183,14 @@ def assembled(network: Network, head: Any, item: Item, source_tokens: list[str],
                   "query": options.query, "values": encoded.values, "keys": keys,
                   "parameters": network.scorer.shown(),
                   "coverage_weight": float(weights.take(f"{PREFIX}.coverage_weight")) if options.coverage else None,
-                  "combination": weights.take(combination) if weights.has(combination) else None}
+                  "combination": weights.take(combination) if weights.has(combination) else None,
+                  "normalization": options.normalization, "local_window": options.local_window}
     return Steps(
         source_tokens, [step.token for step in steps], network.context, steps,
         summary=encoded.summary if network.context == "every_step" else None,
         rows={number: matrix[number] for number in kept}, biases={number: float(bias[number]) for number in kept},
-        copy_ids=None if encoded.copy_ids is None else encoded.copy_ids.tolist(), **common)
+        copy_ids=None if encoded.copy_ids is None else encoded.copy_ids.tolist(),
+        output_normalization=network.config.head.normalization, **common)  # type: ignore[union-attr]
 
 
 def _attention_step(step: StepTrace, keys: Floats | None) -> AttentionStep | None:
@@ -195,18 +198,20 @@ def _attention_step(step: StepTrace, keys: Floats | None) -> AttentionStep | Non
     if attended is None or keys is None or step.query is None:
         return None
     return AttentionStep(step.query, attended.asking, attended.scores, cosines(attended.asking, keys),
-                         np.linalg.norm(keys, axis=1), attended.weights, attended.value, step.last, step.coverage)
+                         np.linalg.norm(keys, axis=1), attended.weights, attended.value, step.last, step.coverage,
+                         attended.threshold, attended.centre)
 
 
-def _candidates(head: Any, own: list[str], encoded: Encoded, step: StepTrace, written: int, count: int
-                ) -> list[Candidate]:
+def _candidates(network: Network, head: Any, own: list[str], encoded: Encoded, step: StepTrace, written: int,
+                count: int) -> list[Candidate]:
     """The best next tokens, ties to the lower id, and the one that was written."""
     shares, size = step.log_probabilities, len(step.logits)
-    best = [int(number) for number in np.argsort(-shares, kind="stable")[:count]]
+    # Of a sparse output the logits tell which of those that have nothing were the nearest.
+    order = step.logits if network.answering.threshold(step.logits) is not None else shares
+    best = [int(number) for number in np.argsort(-order, kind="stable")[:count]]
     if written not in best:
         best = [*best[: max(count - 1, 0)], written]
-    generated = np.exp(step.logits - step.logits.max())
-    generated /= generated.sum()
+    generated = network.answering.weights(step.logits)
     found = []
     for number in best:
         copied = 0.0

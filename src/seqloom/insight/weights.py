@@ -7,20 +7,20 @@ from typing import Any
 
 import numpy as np
 
-from seqloom.config.sections import Config, SequenceHeadConfig
+from seqloom.config.sections import Config, LanguageHeadConfig, SequenceHeadConfig
 from seqloom.errors import RunFolderError
 from seqloom.types import Floats
 
 TARGET, OUTPUT, SOURCE = "head.decoder.embedding.weight", "head.output.weight", "encoder.embedding.weight"
 TIED: dict[str, tuple[str, ...]] = {"none": (), "output": (TARGET, OUTPUT), "all": (SOURCE, TARGET, OUTPUT)}
+TIED_LANGUAGE: dict[str, tuple[str, ...]] = {"none": (), "output": ("head.embedding.weight", OUTPUT)}
 
 
 class Weights:
     """Arrays by the names of the model's parameters."""
 
     def __init__(self, arrays: Mapping[str, np.ndarray[Any, Any]], config: Config, where: str = "") -> None:
-        tie = config.head.tie_embeddings if isinstance(config.head, SequenceHeadConfig) else "none"
-        self.arrays, self.where, self.tied = arrays, where, TIED[tie]
+        self.arrays, self.where, self.tied = arrays, where, tied_names(config)
         self._wide: dict[str, Floats] = {}  # a conversion at every step would take longer than the step
 
     def has(self, name: str) -> bool:
@@ -41,3 +41,10 @@ class Weights:
         """W x + b for vectors in the last axis of `inputs` [… I] → [… O]; a layer without bias has none."""
         product: Floats = inputs @ self.take(f"{name}.weight").T
         return product + self.take(f"{name}.bias") if self.has(f"{name}.bias") else product
+
+
+def tied_names(config: Config) -> tuple[str, ...]:
+    """Names of one and the same matrix, where the configuration shares it."""
+    if isinstance(config.head, SequenceHeadConfig):
+        return TIED[config.head.tie_embeddings]
+    return TIED_LANGUAGE[config.head.tie_embeddings] if isinstance(config.head, LanguageHeadConfig) else ()

@@ -190,7 +190,8 @@ def reversed_item(item: Item, names: list[str]) -> tuple[Item, list[str]]:
     """The text's symbols in the other order; features stay in front (or behind), </s> stays last."""
     first, last = item.leading_features, item.length - 1
     order = [*range(first), *reversed(range(first, last)), last]
-    fields = {name: array[order] if name in ("main", "copy") else array for name, array in item.fields.items()}
+    fields = {name: array[order] if name in ("main", "copy", "characters") else array
+              for name, array in item.fields.items()}
     return (Item(fields, [item.tokens[place] for place in order], item.leading_features),
             [*(names[place] for place in order), *names[item.length:]])
 
@@ -245,7 +246,7 @@ def _edit(given: Mapping[int, float]) -> Edit:
     def edited(weights: Floats) -> Floats:
         rest = weights.copy()
         rest[list(given)] = 0
-        left, whole = 1 - sum(given.values()), rest.sum()
+        left, whole = max(weights.sum() - sum(given.values()), 0.0), rest.sum()
         others = np.ones(len(rest))
         others[list(given)] = 0
         rest = rest * (left / whole) if whole > 0 else others * (left / max(others.sum(), 1))

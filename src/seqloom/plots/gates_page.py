@@ -113,9 +113,9 @@ def _gradient_parts(slopes: Gradients | None) -> list[str]:
                             [(float(d), value) for d, value in slopes.by_distance(slopes.cut) if value > 0]))
     lines = [line for line in lines if line.points]
     if not lines:
-        return ['<p class="note">No gradient reaches the encoder: the answer does not depend on the source.</p>']
+        return ['<p class="note">No gradient reaches the states: the answer does not depend on what was read.</p>']
     picture = curves_svg([Panel("mean |d loss_t / d h_s|", lines)], "distance", "")[0].decode()
-    text = ("How much the loss of an output token depends on the encoder's state at a source token, by the steps of "
+    text = ("How much the loss of an output token depends on the state at a token that was read, by the steps of "
             "the recurrence between reading the one and writing the other (Pascanu et al. 2013). "
             + ("With attention cut off, only the summary carries the gradient." if slopes.cut is not None else
                "This run has no attention: the recurrence is the only way."))

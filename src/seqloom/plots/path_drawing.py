@@ -37,7 +37,7 @@ def box(x: float, y: float, colour: str, tooltip: str) -> str:
 def drawing(path: Path) -> str:
     """The whole picture, at most 2 × 25 columns wide."""
     sources, steps = chosen(len(path.as_read)), chosen(len(path.tokens))
-    in_step = path.context == "in_step"
+    in_step = path.context in ("in_step", "language")
     begin = 0.0 if in_step else STEP * (len(sources) + 0.5)
     width = 2 * SIDE + begin + STEP * max(len(steps), len(sources) if in_step else 0)
     centre = {side: {column: SIDE + start + STEP * (place + 0.5) for place, column in enumerate(columns)}
@@ -73,7 +73,7 @@ def _encoder(path: Path, columns: list[int | None], centre: dict[int | None, flo
 
 def _decoder(path: Path, columns: list[int | None], centre: dict[int | None, float],
              sources: dict[int | None, float]) -> str:
-    parts, before, in_step = [], None, path.context == "in_step"
+    parts, before, in_step = [], None, path.context in ("in_step", "language")
     for column in columns:
         x = centre[column]
         if before is not None and not in_step:
@@ -92,6 +92,7 @@ def _decoder(path: Path, columns: list[int | None], centre: dict[int | None, flo
                   arrow(x, DECODER - BOX / 2, x, TARGET + 8),
                   text(x, TARGET, shortened(name, LABEL), size=13, edge="middle", tooltip=name)]
     words = {"attention": "orange: where each step looked most", "in_step": "each step reads its own position",
+             "language": "each step reads a symbol and says the next",
              "every_step": "every step reads the summary", "initial": "the summary reaches the first step alone"}
     parts.append(text(SIDE, 272, words[path.context], size=11, fill=MUTED))
     parts.append(f'<line x1="0" y1="279.5" x2="100%" y2="279.5" stroke="{FAINT}"/>')

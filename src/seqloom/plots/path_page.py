@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from seqloom.insight.path import PADDED, Path, Stage
+from seqloom.insight.path import PADDED, Padding, Path, Stage
 from seqloom.plots.assets import document
 from seqloom.plots.labels import direction, escaped, visible
 from seqloom.plots.numbers import json_bytes
@@ -27,7 +27,7 @@ def path_html(path: Path, prediction: Prediction, input_text: str) -> bytes:
                       f"{drawing(path)}</div>"]),
              section("Station by station", "Sizes are those of this run. Blue is positive, orange negative.",
                      ['<ol class="path">', *map(_stage, path.stages), "</ol>"]),
-             _padding(path), _reversal(path), _context(path)]
+             *([] if path.padding is None else [_padding(path.padding), _reversal(path), _context(path)])]
     return document(page_title(input_text, prediction), "<main>\n" + "\n".join(parts) + "\n</main>",
                     style=panel_style())
 
@@ -48,10 +48,11 @@ def path_record(path: Path, prediction: Prediction, input_text: str) -> dict[str
             "source_tokens": path.source_tokens, "tokens": path.tokens,
             "stages": [{"name": stage.name, "text": stage.text, "shape": stage.shape, "rows": stage.rows,
                         "array": stage.array} for stage in path.stages],
-            "padding": {"positions": PADDED, "summary_difference": path.padding.summary,
-                        "values_difference": path.padding.values, "carried_difference": path.padding.carried,
-                        "largest_weight_on_padding": path.padding.weight},
-            "reversal": {"reverse": path.reverse, "steps_to_summary": path.as_read,
+            "padding": None if path.padding is None else {
+                "positions": PADDED, "summary_difference": path.padding.summary,
+                "values_difference": path.padding.values, "carried_difference": path.padding.carried,
+                "largest_weight_on_padding": path.padding.weight},
+            "reversal": None if path.padding is None else {"reverse": path.reverse, "steps_to_summary": path.as_read,
                          "steps_to_summary_other_way": path.reversed},
             "context": {"own": path.context, "modes": [
                 {"name": name, "cell_reads": reads, "cell_width": width, "output_reads": out, "output_width": size}
@@ -97,8 +98,7 @@ def _table(heads: list[str], rows: list[list[str]]) -> str:
             f"<thead><tr>{first}</tr></thead><tbody>{body}</tbody></table></div>")
 
 
-def _padding(path: Path) -> str:
-    trial = path.padding
+def _padding(trial: Padding) -> str:
     rows = [["summary", f"{trial.summary:.1e}"], ["values of the real positions", f"{trial.values:.1e}"],
             ["states at padding, from the last real one", f"{trial.carried:.1e}"]]
     if trial.weight is not None:
