@@ -19,7 +19,7 @@ from seqloom.data.batching import pad
 from seqloom.engines.onnx import OnnxEngine
 from seqloom.engines.parallel import spread
 from seqloom.errors import SeqloomError
-from seqloom.search import search, whole
+from seqloom.search import search
 from seqloom.types import END, UNKNOWN, Hypothesis, Ints, Padded, Record
 from sources.test_media_models import examples_of, task_of
 from tiny import TRIALS, Tiny, tiny
@@ -29,7 +29,7 @@ CALLS = [case for case in CASES if not case["copying"]]
 
 def compare(task: Tiny, engine: OnnxEngine, monkeypatch: pytest.MonkeyPatch, *, trials: Sequence[Record] = TRIALS,
             shortlist: Ints | None = None, **changes: Any) -> None:
-    """Alone and by threes against all together step by step, attention included."""
+    """Alone, by threes and all together against all together step by step, attention included."""
     options = DecodingConfig(beam_size=1, max_length=6, **changes)
     items = task.items(trials)
 
@@ -38,8 +38,8 @@ def compare(task: Tiny, engine: OnnxEngine, monkeypatch: pytest.MonkeyPatch, *, 
             engine, pad(items[start:start + size]), options, weights=True,
             shortlist=None if shortlist is None else shortlist[start:start + size])]
 
-    in_one_call = [answers(1), answers(3)]
-    monkeypatch.setattr(whole, "MOST_ROWS", 0)
+    in_one_call = [answers(1), answers(3), answers(len(items))]
+    monkeypatch.setattr("seqloom.search.rows.whole_search", lambda request: None)
     for found in in_one_call:
         for one, other in zip(found, answers(len(items)), strict=True):
             assert (one.ids.tolist(), one.finished) == (other.ids.tolist(), other.finished)
@@ -93,7 +93,7 @@ def test_what_is_to_be_copied_goes_step_by_step() -> None:
 
 @pytest.mark.parametrize("int8", [False, True])
 def test_alone_in_one_call_is_the_same_as_among_others(int8: bool) -> None:
-    """Sizes at which the runtime's kernels cut their work: 64 sentences in steps, four and one in a call."""
+    """Sizes at which the runtime's kernels cut their work: 64 sentences, four and one."""
     values = {"source": {"embedding_size": 40}, "encoder": {"hidden_size": 72, "bidirectional": True},
               "decoder": {"hidden_size": 160, "embedding_size": 40}}
     task, draw = tiny(values), np.random.default_rng(2)

@@ -10,7 +10,7 @@ import numpy as np
 
 from seqloom.engines.graphs import Graphs, as_value, whole
 from seqloom.errors import UsageError
-from seqloom.types import END, Floats, Ints, Padded, Searched, Step
+from seqloom.types import END, START, Floats, Ints, Padded, Searched, Step
 
 MEMORY, STATE, NEXT = "memory.", "state.", "next."
 # The rows of a shortlist: at least so many, because products of few columns are cut in another way and would round
@@ -24,6 +24,8 @@ NUMBERS = {"tensor(float)": np.float32, "tensor(uint8)": np.uint8, SYMBOLS: np.i
 # Fields of a text that have a place for each of its positions.
 PER_POSITION = ("main", "copy", "characters", "language")
 FRAME_STEP = 16
+# A greedy search goes on without those that have ended once no more than this share is open (docs/lab.md).
+OPEN_SHARE = 7 / 8
 
 
 class Listed(NamedTuple):
@@ -264,29 +266,49 @@ class OnnxEngine:
 
     # --- a whole search ---
 
-    def greedy(self, source: Padded, limits: Ints, banned: Ints, shortlist: Ints | None = None) -> Searched | None:
+    def greedy(self, source: Padded, limits: Ints, banned: Ints, shortlist: Ints | None = None, *,
+               weights: bool = False) -> Searched | None:
         """A whole greedy search: see search.whole. None where the model copies symbols of the source, or was exported
         before there was a graph for this: then the steps are to be made one by one.
         """
-        name = "greedy" if shortlist is None else "greedy_listed"
+        name = "search" if shortlist is None else "search_listed"
         if not self._graphs.has(name):
             return None
-        feeds = {**self._feeds(source), "limits": as_value(whole(limits))}
-        if shortlist is None:
-            mask = np.zeros(self._graphs.symbols, np.float32)
-            mask[banned] = -np.inf
-        else:
-            listed = self._listed(shortlist)
-            mask = np.where(np.isin(listed.ids, banned), np.float32(-np.inf), np.float32(0))
-            feeds |= {**listed.values, "places": as_value(listed.places), "ids": as_value(np.maximum(listed.ids, 0))}
-        feeds["mask"] = as_value(mask)
-        handed = self._graphs.output_names(name)
-        names = ["tokens", "scores", *(one for one in ("weights", POSITIONS) if one in handed)]
-        found = dict(zip(names, (value.numpy() for value in self._graphs.run(name, names, feeds)), strict=True))
-        weights = found["weights"][:, :, 0].swapaxes(0, 1) if "weights" in found else None
-        if weights is not None:
-            weights = weights[:, :, : int(found[POSITIONS].max()) if POSITIONS in found else _positions(source)]
-        return Searched(found["tokens"].T, found["scores"].T, weights)
+        state = self.begin(source, shortlist)
+        names = ["tokens", "scores", "ended", *(["weights"] if weights and self._has_weights else [])]
+        mask = np.zeros(self._graphs.symbols + 1, np.float32)
+        mask[banned] = -np.inf
+        open_rows, longest, done = np.arange(source.size), int(limits.max()), 0
+        last: Ints = np.full(source.size, START, np.int64)
+        tokens: Ints = np.full((source.size, longest), END, np.int64)
+        scores: Floats = np.zeros(tokens.shape, np.float32)
+        shown: Floats | None = np.zeros((*tokens.shape, state.positions), np.float32) if len(names) > 3 else None
+        while len(open_rows):
+            found = self._graphs.run(name, [*names, *self._next_names],
+                                     self._search_feeds(state, last, limits[open_rows] - done, mask))
+            made, values, ended, *attention = (value.numpy() for value in found[:len(names)])
+            steps = slice(done, done + len(made))
+            tokens[open_rows, steps], scores[open_rows, steps] = made.T, values.T
+            if shown is not None:
+                shown[open_rows, steps] = attention[0][:, :, 0, : state.positions].swapaxes(0, 1)
+            done += len(made)
+            staying = np.flatnonzero(~ended)
+            decoder = dict(zip(self._state_names, found[len(names):], strict=True))
+            state = state._replace(decoder=decoder, width=1, first=np.arange(len(open_rows)))
+            if len(staying):
+                state = self.keep(state, staying)
+            open_rows, last = open_rows[staying], made[-1][staying]
+        return Searched(tokens[:, :done], scores[:, :done], None if shown is None else shown[:, :done])
+
+    def _search_feeds(self, state: OnnxState, last: Ints, limits: Ints, mask: Floats) -> dict[str, Any]:
+        fewest = np.asarray(int(len(last) * OPEN_SHARE), np.int64)
+        feeds = {"last": as_value(whole(last[:, None])), "rows": as_value(whole(state.first)),
+                 "limits": as_value(whole(limits)), "fewest": as_value(fewest), **state.memory, **state.decoder}
+        if state.listed is None:
+            return {**feeds, "mask": as_value(mask[:-1])}
+        listed = state.listed
+        return {**feeds, **listed.values, "places": as_value(listed.places), "mask": as_value(mask[listed.ids]),
+                "ids": as_value(np.maximum(listed.ids, 0))}
 
 
 def _longer(main: Any, shape: Sequence[Any]) -> Any:

@@ -7,8 +7,10 @@ sequence (export/sequence.py)
            [R C], weights [B K S], `next.…` [R …]. Its first nodes gather the state by `rows`.
   step:    the same, and wanted [R W] → wanted_scores [R W], dense [R V].
   listed:  the same as best, over the rows of the output layer that are given: `best` are places in each one's list.
-  greedy:  the encoder's inputs, limits [B], mask [V] → tokens and scores [T B], weights [T B 1 S]: a whole greedy
-           search. greedy_listed: the same over rows that are given, as listed has it; mask and their ids [B L].
+  search:  last [B 1], rows [B] into the given state, `memory.…`, `state.…`, limits [B], fewest, mask [V] → tokens and
+           scores [T B], weights [T B 1 S], ended [B], `next.…` [B …]: greedy steps until no more than `fewest` of the
+           sentences are open (export/searching.py). search_listed: the same over rows that are given, as listed has
+           it; mask and their ids [B L].
 label, tags (export/answers.py)
   encoder: main, lengths (and features) → summary, states.
   answer:  the same, and `state.…` [B …] of what stood before where the encoder reads in one direction → answer [B T C],

@@ -1,0 +1,88 @@
+"""A greedy search as a loop of steps inside one graph, for as long as enough of its sentences are open.
+
+The engine calls it again for those that are left: a batch leaves the runtime a few times instead of at every step, and
+yet sentences leave the batch when they have ended. The loop is never inside another one: the runtime would then put the
+weights of its products in order again at every step.
+"""
+
+from __future__ import annotations
+
+from seqloom.export.builder import NEXT
+from seqloom.export.contexts import MEMORY, StepInputs
+from seqloom.export.graph import Graph
+from seqloom.export.output import Rows, best, listed_log_probabilities, log_probabilities, normalization_of
+from seqloom.export.stepping import SteppingBuilder
+from seqloom.types import END
+
+LISTED = "_listed"
+MOST_BANNED = 3  # padding, start, unknown
+
+
+def search_graph(builder: SteppingBuilder, name: str) -> Graph:
+    """State and token of each sentence → the tokens of its next steps, and the state behind them; see graphs.py.
+
+    name: search, or search_listed for one over the rows of a shortlist.
+    """
+    graph = builder.graph(name)
+    tokens = graph.input("last", "int64", ["B", 1])
+    places = graph.input("rows", "int64", ["B"])
+    limits = graph.input("limits", "int64", ["B"])
+    fewest = graph.input("fewest", "int64", [])
+    listed = name.endswith(LISTED)
+    mask = graph.input("mask", "float32", ["B", "L"] if listed else [builder.symbols])
+    rows = builder.rows(graph, "B") if listed else None
+    ids = graph.input("ids", "int64", ["B", "L"]) if listed else ""
+    memory = {part: graph.input(MEMORY + part, dtype, shape)
+              for part, (dtype, shape) in builder.decoder.memory_ports().items()}
+    ports = builder.decoder.state_ports()
+    state = {part: graph.op("Gather", value, places) for part, value in builder.state_inputs(graph, "P").items()}
+
+    body = Graph("loop", parent=graph)
+    number = body.input("number", "int64", [])
+    body.input("going", "bool", [])
+    last = body.input("last_tokens", "int64", ["B", 1])
+    ended = body.input("ended_before", "bool", ["B"])
+    carried = {part: body.input(f"carried.{part}", dtype, ["B", *shape]) for part, (dtype, shape) in ports.items()}
+    given = StepInputs(body.op("Shape", last), memory, dict(carried))
+    outputs = builder.decoder.step(body, given, body.reshape(last, -1))
+    kind = normalization_of(builder.config)
+    dense = log_probabilities(body, given, outputs, builder.weights, builder.symbols, kind) if rows is None else \
+        listed_log_probabilities(body, outputs, rows, kind)
+    scores, chosen = _best_allowed(body, dense, mask, rows)
+    chosen = body.op("GatherElements", ids, chosen, axis=1) if listed else chosen
+    flat = body.reshape(chosen, -1)
+    at_limit = body.op("GreaterOrEqual", body.op("Add", number, body.constant(1, "int64")), limits)
+    now_ended = body.op("Or", ended, body.op("Or", body.op("Equal", flat, body.constant(END, "int64")), at_limit))
+    still = body.op("ReduceSum", body.op("Cast", body.op("Not", now_ended), to=7), keepdims=0)
+    body.output("still_going", body.op("Greater", still, fewest), "bool", [])
+    body.output("next_tokens", chosen, "int64", ["B", 1])
+    body.output("now_ended", now_ended, "bool", ["B"])
+    for part, (dtype, shape) in ports.items():
+        body.output(f"after.{part}", given.after[part], dtype, ["B", *shape])
+    body.output("token", flat, "int64", ["B"])
+    body.output("score", body.reshape(scores, -1), "float32", ["B"])
+    if outputs.weights:
+        body.output("weight", outputs.weights, "float32", ["B", 1, "S"])
+    most = graph.op("ReduceMax", limits, keepdims=0)
+    first = [tokens, graph.zeros(graph.op("Shape", limits), dtype="bool"), *state.values()]
+    found = graph.node("Loop", most, graph.constant(True, "bool"), *first, outputs=len(body.outputs) - 1, body=body)
+    graph.output("ended", found[1], "bool", ["B"])
+    for (part, (dtype, shape)), value in zip(ports.items(), found[2:], strict=False):
+        graph.output(NEXT + part, value, dtype, ["B", *shape])
+    for port, value in zip(body.outputs[3 + len(ports):], found[2 + len(ports):], strict=True):
+        graph.output(f"{port.name}s", value, port.dtype, ["T", *port.shape])
+    return graph
+
+
+def _best_allowed(graph: Graph, dense: str, mask: str, rows: Rows | None) -> tuple[str, str]:
+    """Score and place [B 1] of the best of each row whose mask is 0, not −∞.
+
+    A whole vocabulary is not masked, which would write all of its scores once more: a few best are, and the ids that
+    can be banned (see search.whole) are fewer than they.
+    """
+    if rows is not None:
+        return best(graph, graph.op("Add", dense, mask), graph.ids(1))
+    scores, places = best(graph, dense, graph.ids(MOST_BANNED + 1))
+    allowed, column = best(graph, graph.op("Add", scores, graph.op("Gather", mask, places)), graph.ids(1))
+    return allowed, graph.op("GatherElements", places, column, axis=1)
+
