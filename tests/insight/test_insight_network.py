@@ -15,12 +15,14 @@ from pairs import covering_cases
 from seqloom.data.batching import pad
 from seqloom.engines.torch import to_tensors
 from seqloom.errors import ConfigError, RunFolderError, UsageError
-from seqloom.insight.attention import SCORERS, cosines, softmax
+from seqloom.insight.attention import SCORERS, cosines
 from seqloom.insight.cells import RULES, sigmoid
 from seqloom.insight.network import Network, check_covered
+from seqloom.insight.normalization import NORMALIZERS
 from seqloom.insight.weights import Weights
 from seqloom.model import stored_weights
 from seqloom.nn.cells import CELLS
+from seqloom.nn.normalization import NORMALIZATIONS
 from seqloom.nn.scores import SCORES
 from seqloom.types import START
 from tiny import CPU, TRIALS, Tiny, config_of, settings, tiny
@@ -31,6 +33,7 @@ FACTORS: dict[str, list[Any]] = {
     "feeding": [True, False], "bridge": ["affine", "copy", "zero"], "layers": [1, 2], "bidirectional": [False, True],
     "residual": [False, True], "copying": [False, True], "coverage": [False, True],
     "features": ["none", "symbols", "encoder"], "tie": ["none", "output", "all"],
+    "normalization": list(NORMALIZATIONS), "window": [None, 2], "output": list(NORMALIZATIONS),
 }
 
 
@@ -55,6 +58,7 @@ def network_of(task: Tiny) -> Network:
 def test_every_cell_and_score_has_its_reference() -> None:
     assert set(RULES) == set(CELLS)
     assert set(SCORERS) == set(SCORES)
+    assert set(NORMALIZERS) == set(NORMALIZATIONS)
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: "-".join(map(str, case.values())))
@@ -144,7 +148,7 @@ def test_an_edited_weight_changes_the_value_and_nothing_before_it() -> None:
 
 def test_small_parts() -> None:
     assert sigmoid(np.array([0.0, 800.0, -800.0])).tolist() == [0.5, 1.0, 0.0]
-    assert softmax(np.array([1000.0, 1000.0 + np.log(3.0)])) == pytest.approx([0.25, 0.75])
+    assert NORMALIZERS["softmax"].weights(np.array([1000.0, 1000.0 + np.log(3.0)])) == pytest.approx([0.25, 0.75])
     found = cosines(np.array([3.0, 4.0]), np.array([[6.0, 8.0], [-4.0, 3.0], [0.0, 0.0], [3.0, 0.0]]))
     assert found == pytest.approx([1.0, 0.0, 0.0, 0.6])
 

@@ -32,7 +32,9 @@ def number(text: str) -> float:
 
 @pytest.mark.parametrize("options", [
     {}, {"score": "concat", "score_layers": 2}, {"score": "location", "coverage": True}, {"copying": True},
-    {"context": "every_step"}, {"context": "initial"}, {"context": "in_step"}, {"combination": "concat"}],
+    {"context": "every_step"}, {"context": "initial"}, {"context": "in_step"}, {"combination": "concat"},
+    {"normalization": "entmax15", "output": "entmax15"}, {"normalization": "sparsemax", "output": "sparsemax"},
+    {"window": 2}, {"window": 2, "normalization": "entmax15"}],
     ids=lambda options: "-".join(map(str, options.values())) or "general")
 def test_every_number_opens_and_its_terms_give_it(options: dict[str, object], tmp_path: Path,
                                                   predictor_of: Callable[..., Predictor]) -> None:
@@ -51,6 +53,8 @@ def test_every_number_opens_and_its_terms_give_it(options: dict[str, object], tm
             terms = page.run("[...document.querySelectorAll('#terms li')].map((item) => item.textContent)")
             if kind in ("value", "logit") and terms:
                 check_sum(terms, filled, page.text("#filled"))
+            if kind == "weight" and "normalization" in options:  # what the threshold leaves sums to 1
+                assert sum(map(number, (term.removeprefix("+ ") for term in terms))) == pytest.approx(1, abs=1e-3)
         assert page.problems == []
         told = page.text("#story")
         assert told.startswith(f"Token 2 of {len(prediction.token_scores)}")

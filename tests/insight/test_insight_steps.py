@@ -24,7 +24,12 @@ CASES: dict[str, dict[str, Any]] = {
     "copying features": {"copying": True, "features": "encoder"},
     "every step": {"context": "every_step"}, "initial": {"context": "initial", "layers": 2},
     "in step": {"context": "in_step"}, "tied": {"tie": "all", "combination": "concat", "residual": True, "layers": 2},
+    "entmax15": {"normalization": "entmax15", "output": "entmax15"},
+    "sparsemax": {"normalization": "sparsemax", "output": "sparsemax", "score": "concat", "coverage": True},
+    "local": {"window": 2}, "local sparse": {"window": 3, "normalization": "entmax15", "query": "previous"},
+    "copying sparse": {"copying": True, "normalization": "sparsemax"},
 }
+FACTORS, POWERS = {"sparsemax": 1.0, "entmax15": 0.5}, {"sparsemax": 1, "entmax15": 2}
 INPUT = {"source": "b c x e d y x", "features": "PRS"}
 
 
@@ -58,7 +63,7 @@ def recomputed(document: dict[str, Any], step: dict[str, Any]) -> float:
         close(scores, shown["scores"])
         close([key @ asking / np.linalg.norm(key) / np.linalg.norm(asking) for key in keys], shown["cosines"])
         close([np.linalg.norm(key) for key in keys], shown["norms"])
-        weights = np.exp(scores) / np.exp(scores).sum()
+        weights = distributed(attention, shown, scores)
         close(weights, shown["weights"])
         close(weights @ values, shown["value"])
         assert shown["highest_weight_is_not_highest_cosine"] == (
@@ -73,7 +78,15 @@ def recomputed(document: dict[str, Any], step: dict[str, Any]) -> float:
     logits = {one["id"]: np.array(layer["weights"][str(one["id"])]) @ parts + layer["biases"][str(one["id"])]
               for one in step["candidates"] if one["logit"] is not None}
     close(list(logits.values()), [one["logit"] for one in step["candidates"] if one["logit"] is not None])
-    shares = {number: np.exp(logit - step["highest_logit"]) for number, logit in logits.items()}
+    kind = layer["normalization"]
+    if kind == "softmax":
+        assert step["threshold"] is None
+        shares = {number: np.exp(logit - step["highest_logit"]) for number, logit in logits.items()}
+    else:
+        shares = {number: max(0.0, FACTORS[kind] * logit - step["threshold"]) ** POWERS[kind]
+                  for number, logit in logits.items()}
+        assert sum(shares.values()) + step["rest"] == pytest.approx(1)
+        assert list(logits.values())[:-1] == sorted(list(logits.values())[:-1], reverse=True)
     whole = sum(shares.values()) + step["rest"]
     generated = shares.get(step["id"], 0.0) / whole
     if step["copy_gate"] is None:
@@ -81,6 +94,23 @@ def recomputed(document: dict[str, Any], step: dict[str, Any]) -> float:
     copyable = np.array(document["copy_ids"]) >= 0
     copied = weights[np.array(document["copy_ids"]) == step["id"]].sum() / weights[copyable].sum()
     return float(step["copy_gate"] * generated + (1 - step["copy_gate"]) * copied)
+
+
+def distributed(attention: dict[str, Any], shown: dict[str, Any], scores: Any) -> Any:
+    """Weights of scores: Martins & Astudillo 2016, eq. 3; Peters et al. 2019, eq. 10; Luong et al. 2015, eq. 10."""
+    kind, reach = attention["normalization"], attention["local_window"]
+    within, factors = np.ones(len(scores), bool), np.ones(len(scores))
+    if reach is not None:
+        away = np.arange(len(scores)) - shown["centre"]
+        within, factors = abs(away) <= reach, np.exp(-(away**2) / (2 * (reach / 2) ** 2))
+    if kind == "softmax":
+        assert shown["threshold"] is None
+        shares = np.exp(scores) * within
+        shares = shares / shares.sum()
+    else:
+        shares = np.maximum(0, FACTORS[kind] * scores - shown["threshold"]) ** POWERS[kind] * within
+        assert shares.sum() == pytest.approx(1)
+    return shares * factors
 
 
 def scored(attention: dict[str, Any], shown: dict[str, Any], keys: Any, asking: Any) -> Any:

@@ -177,10 +177,15 @@ def _decoder_stages(replay: Replay, steps: list[StepTrace], tokens: list[str]) -
     outputs = np.stack([step.outputs for step in steps])
     yield Stage("outputs", "What the output layer reads.", f"[T, O] = {_shape(outputs)}", tokens, outputs)
     shares = [float(np.exp(step.log_probabilities[number])) for step, number in zip(steps, replay.written, strict=True)]
-    yield Stage("answer", f"The output layer [{output.shape[0]}, {output.shape[1]}] and a softmax give each of V = "
-                          f"{output.shape[0]} symbols its probability; the answer's own:",
+    yield Stage("answer", f"The output layer [{output.shape[0]}, {output.shape[1]}] and {_distribution(replay)} give "
+                          f"each of V = {output.shape[0]} symbols its probability; the answer's own:",
                 f"[T] = [{len(tokens)}]" + ("" if replay.written and replay.written[-1] == END else ", cut"),
                 [f"{token}→{share:.3f}" for token, share in zip(tokens, shares, strict=True)])
+
+
+def _distribution(replay: Replay) -> str:
+    kind = getattr(replay.run.config.head, "normalization", "softmax")
+    return "a softmax" if kind == "softmax" else str(kind)
 
 
 def _padding(replay: Replay) -> Padding:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from seqloom.insight.normalization import NORMALIZERS
 from seqloom.insight.steps import Steps
 from seqloom.plots.assets import document
 from seqloom.plots.labels import direction, escaped, visible
@@ -90,10 +91,26 @@ def attention_panels(steps: Steps) -> list[str]:
     return [
         panel(1, "Scores", query + given.replace("|score|", "score") + ".", scrolling("scores", "scores"),
               '<p id="agree" class="muted"></p><p id="disagree" class="note warn" role="note" hidden></p>'),
-        panel(2, "Softmax", "Scores become weights that are at least 0 and sum to 1.", scrolling("softmax", "weights")),
+        panel(2, NORMALIZATIONS[steps.normalization], normalized(steps), scrolling("softmax", "weights")),
         panel(3, "Weighted sum", "The values of all positions, by their weights, make the attention value.",
               scrolling("sum", "largest contributions"), '<p class="muted" id="sumnote"></p>',
               strip("value", "attention value"))]
+
+
+# Titles of the second panel.
+NORMALIZATIONS = {"softmax": "Softmax", "sparsemax": "Sparsemax", "entmax15": "Entmax-1.5"}
+
+
+def normalized(steps: Steps) -> str:
+    """How weights come of scores, in a sentence or three."""
+    said = ["Scores become weights that are at least 0 and sum to 1."]
+    if steps.normalization != "softmax":
+        said.append(f"{NORMALIZATIONS[steps.normalization]}: {NORMALIZERS[steps.normalization].formula} of a score x, "
+                    "with the threshold τ that makes the sum 1; what is below it has exactly 0.")
+    if steps.local_window is not None:
+        said.append(f"Only positions within {steps.local_window} of a centre that the model predicts at each step, and "
+                    "then less the farther away: the sum is below 1 (Luong et al. 2015, eqs. 9-10).")
+    return " ".join(said)
 
 
 def strip(name: str, label: str) -> str:

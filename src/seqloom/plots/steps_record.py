@@ -21,9 +21,10 @@ def steps_record(steps: Steps, prediction: Prediction, input_text: str | None) -
         "attention": None if steps.values is None else {
             "score": steps.score, "formula": steps.formula, "bilinear": steps.bilinear, "query": steps.query,
             "values": steps.values, "keys": steps.keys, "parameters": steps.parameters,
-            "coverage_weight": steps.coverage_weight, "combination": steps.combination},
+            "coverage_weight": steps.coverage_weight, "combination": steps.combination,
+            "normalization": steps.normalization, "local_window": steps.local_window},
         "summary": steps.summary, "copy_ids": steps.copy_ids,
-        "output_layer": {"weights": steps.rows, "biases": steps.biases},
+        "output_layer": {"weights": steps.rows, "biases": steps.biases, "normalization": steps.output_normalization},
         "steps": [_step(step) for step in steps.steps]}
 
 
@@ -32,6 +33,7 @@ def _step(step: OutputStep) -> dict[str, Any]:
         "history": step.history, "token": step.token, "id": step.number, "probability": step.probability,
         "state": step.state, "attention": None if step.attention is None else _attention(step.attention),
         "outputs": step.outputs, "copy_gate": step.copy_gate, "highest_logit": step.highest, "rest": step.rest,
+        "threshold": step.threshold,
         "candidates": [{"token": one.token, "id": one.number, "logit": one.logit, "probability": one.probability,
                         "generated": one.generated, "copied": one.copied} for one in step.candidates]}
 
@@ -39,7 +41,8 @@ def _step(step: OutputStep) -> dict[str, Any]:
 def _attention(step: AttentionStep) -> dict[str, Any]:
     return {"query": step.query, "asking": step.asking, "scores": step.scores, "cosines": step.cosines,
             "norms": step.norms, "weights": step.weights, "value": step.value, "last": step.last,
-            "coverage": step.coverage, "highest_weight_is_not_highest_cosine": step.disagrees}
+            "coverage": step.coverage, "threshold": step.threshold, "centre": step.centre,
+            "highest_weight_is_not_highest_cosine": step.disagrees}
 
 
 def labelled(record: dict[str, Any]) -> dict[str, Any]:

@@ -97,6 +97,21 @@ const joined = () => [...here().value.data, ...step().state.data];
 const best = (i) => step().candidates[i];
 const total = () => step().candidates.reduce((sum, one) => sum + (one.logit === null ? 0 :
   Math.exp(one.logit - step().highest_logit)), step().rest);
+// A sparse normalization: what is above its threshold, to a power; `text` is how it is written.
+const SPARSE = { sparsemax: { factor: 1, power: 1, text: (x) => `max(0, ${x} \\u2212 \\u03c4)` },
+  entmax15: { factor: 0.5, power: 2, text: (x) => `max(0, ${x}/2 \\u2212 \\u03c4)\\u00b2` } };
+const above = (kind, x, threshold) => Math.max(0, kind.factor * x - threshold);
+const thresholded = (kind, x, threshold) => `${kind.power > 1 ? '(' : ''}max(0, ` +
+  `${kind.factor < 1 ? `${f(x)} / 2` : f(x)} \\u2212 ${f(threshold)})${kind.power > 1 ? ')\\u00b2' : ''}`;
+// A local window: which positions are in it, and what their weights are multiplied by.
+const away = (s) => s - here().centre;
+const inWindow = (s) => A.local_window === null || Math.abs(away(s)) <= A.local_window;
+const topScore = () => here().scores.data.reduce((top, x, s) => (inWindow(s) ? Math.max(top, x) : top), -Infinity);
+const shareOf = (s) => {
+  if (!inWindow(s)) return 0;
+  const kind = SPARSE[A.normalization], x = here().scores.data[s];
+  return kind ? above(kind, x, here().threshold) : Math.exp(x - topScore());
+};
 const FORMULAS = {
   score(s) {
     const covered = A.coverage_weight !== null ? ` + ${f(A.coverage_weight)} \\u00b7 coverage ` +
@@ -120,15 +135,24 @@ const FORMULAS = {
       result: here().norms.data[s] };
   },
   share(s) {
-    const scores = here().scores.data, top = scores[highest(scores)];
-    return { general: 'exp(score \\u2212 highest score)', filled: `exp(${f(scores[s])} \\u2212 ${f(top)})`, terms: [],
-      result: Math.exp(scores[s] - top) };
+    const x = here().scores.data[s], kind = SPARSE[A.normalization];
+    if (!inWindow(s)) return { general: `0 farther than ${A.local_window} positions from the centre`,
+      filled: `|${s} \\u2212 ${f(here().centre)}| > ${A.local_window}`, terms: [], result: 0 };
+    if (kind) return { general: kind.factor < 1 ? 'max(0, score/2 \\u2212 \\u03c4)' : 'max(0, score \\u2212 \\u03c4)',
+      filled: thresholded({ ...kind, power: 1 }, x, here().threshold), terms: [], result: shareOf(s) };
+    return { general: 'exp(score \\u2212 highest score)', filled: `exp(${f(x)} \\u2212 ${f(topScore())})`, terms: [],
+      result: shareOf(s) };
   },
   weight(s) {
-    const scores = here().scores.data, top = scores[highest(scores)];
-    const shares = Array.from(scores, (x) => Math.exp(x - top)), sum = shares.reduce((a, b) => a + b, 0);
-    return { general: 'weight = exp(score \\u2212 highest) / \\u03a3 exp(score \\u2212 highest)',
-      filled: `${f(shares[s])} / ${f(sum)}`, terms: shares.map(f), result: here().weights.data[s] };
+    const kind = SPARSE[A.normalization], shares = inside(tokens.length, shareOf);
+    const sum = shares.reduce((a, b) => a + b, 0), local = A.local_window !== null;
+    const times = local ? ` \\u00b7 exp(\\u22122 (${f(away(s))} / ${A.local_window})\\u00b2)` : '';
+    const far = local ? ' \\u00b7 exp(\\u22122 (s \\u2212 centre)\\u00b2 / D\\u00b2)' : '';
+    if (kind) return { general: `weight = ${kind.text('score')}${far}, with \\u03c4 such that all ` +
+      `${kind.text('score')} sum to 1`, filled: `${f(shares[s])}${kind.power > 1 ? '\\u00b2' : ''}${times}`,
+    terms: shares.map((x) => f(x ** kind.power)), result: here().weights.data[s] };
+    return { general: `weight = exp(score \\u2212 highest) / \\u03a3 exp(score \\u2212 highest)${far}`,
+      filled: `${f(shares[s])} / ${f(sum)}${times}`, terms: shares.map(f), result: here().weights.data[s] };
   },
   value(d) {
     const weights = here().weights.data;
@@ -163,6 +187,10 @@ const FORMULAS = {
     const one = best(i);
     if (one.logit === null) return { general: 'no symbol of the vocabulary', filled: 'it can only be copied', terms: [],
       result: 0 };
+    const kind = SPARSE[D.output_layer.normalization];
+    if (kind) return { general: `${kind.text('logit')}, with \\u03c4 such that all symbols sum to 1; the others ` +
+      `together: ${f(step().rest)}`, filled: thresholded(kind, one.logit, step().threshold), terms: [],
+    result: one.generated };
     return { general: 'exp(logit \\u2212 highest) / \\u03a3 over all symbols; the others together: ' + f(step().rest),
       filled: `exp(${f(one.logit)} \\u2212 ${f(step().highest_logit)}) / ${f(total())}`,
       terms: [...step().candidates.filter((other) => other.logit !== null).map((other) =>
@@ -229,9 +257,11 @@ function showAttention() {
     token(tokens[nearest]),
   ` (cosine ${f(cosines[nearest])}, norm ${f(now.norms.data[nearest])})` + (A.bilinear ?
     ': a long key can win over a similar one.' : ': the score is learned, not an angle.'));
-  lasting('softmax', ['source', 'exp(score \\u2212 highest)', 'weight', ''], S, (s) => [name(s),
+  const kind = SPARSE[A.normalization], shown = kind ? (kind.factor < 1 ? 'max(0, score/2 \\u2212 \\u03c4)' :
+    'max(0, score \\u2212 \\u03c4)') : 'exp(score \\u2212 highest)';
+  lasting('softmax', ['source', shown, 'weight', ''], S, (s) => [name(s),
     cell(number('share', s, 0)), cell(number('weight', s, 0)), meter(0)]).forEach((one, s) => {
-    one.numbers[0].textContent = fixed(Math.exp(scores[s] - high), 3);
+    one.numbers[0].textContent = fixed(shareOf(s), 3);
     one.numbers[1].textContent = fixed(weights[s], 3);
     width(one.bar, weights[s]);
     one.line.classList.toggle('most', s === most);
