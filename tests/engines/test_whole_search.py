@@ -117,6 +117,19 @@ def test_options_hold_in_one_call_too(changes: dict[str, Any], monkeypatch: pyte
     compare(task, onnx_engine(task, int8=True), monkeypatch, **changes)
 
 
+def test_what_may_not_be_chosen_in_a_large_vocabulary(monkeypatch: pytest.MonkeyPatch) -> None:
+    """There the ban is looked up for the few best alone; the unknown symbol is the best at first."""
+    monkeypatch.setattr("seqloom.export.searching.SMALL", 0)
+    task = tiny(bidirectional=True)
+    task.model.head.output.bias.data[UNKNOWN] = 9.0  # type: ignore[union-attr, operator]
+    engine = onnx_engine(task)
+    for allowed in (False, True):
+        with monkeypatch.context() as patch:
+            compare(task, engine, patch, allow_unknown=allowed)
+        [one, *_] = search(engine, task.padded(TRIALS), DecodingConfig(beam_size=1, max_length=6, allow_unknown=allowed))
+        assert (UNKNOWN in one[0].ids) is allowed
+
+
 @pytest.mark.parametrize("changes", [{"min_length": 3}, {"no_repeat_ngram_size": 2}, {"repetition_penalty": 1.5}],
                          ids=str)
 def test_rules_are_kept_to_single_steps(changes: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:

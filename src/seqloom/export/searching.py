@@ -16,6 +16,7 @@ from seqloom.types import END
 
 LISTED = "_listed"
 MOST_BANNED = 3  # padding, start, unknown
+SMALL = 1024  # symbols that are masked all, which is quicker than looking for the best twice
 
 
 def search_graph(builder: SteppingBuilder, name: str) -> Graph:
@@ -48,7 +49,7 @@ def search_graph(builder: SteppingBuilder, name: str) -> Graph:
     kind = normalization_of(builder.config)
     dense = log_probabilities(body, given, outputs, builder.weights, builder.symbols, kind) if rows is None else \
         listed_log_probabilities(body, outputs, rows, kind)
-    scores, chosen = _best_allowed(body, dense, mask, rows)
+    scores, chosen = _best_allowed(body, dense, mask, rows, builder.symbols)
     chosen = body.op("GatherElements", ids, chosen, axis=1) if listed else chosen
     flat = body.reshape(chosen, -1)
     at_limit = body.op("GreaterOrEqual", body.op("Add", number, body.constant(1, "int64")), limits)
@@ -74,13 +75,13 @@ def search_graph(builder: SteppingBuilder, name: str) -> Graph:
     return graph
 
 
-def _best_allowed(graph: Graph, dense: str, mask: str, rows: Rows | None) -> tuple[str, str]:
+def _best_allowed(graph: Graph, dense: str, mask: str, rows: Rows | None, symbols: int) -> tuple[str, str]:
     """Score and place [B 1] of the best of each row whose mask is 0, not −∞.
 
-    A whole vocabulary is not masked, which would write all of its scores once more: a few best are, and the ids that
+    A large vocabulary is not masked, which would write all of its scores once more: a few best are, and the ids that
     can be banned (see search.whole) are fewer than they.
     """
-    if rows is not None:
+    if rows is not None or symbols <= SMALL:
         return best(graph, graph.op("Add", dense, mask), graph.ids(1))
     scores, places = best(graph, dense, graph.ids(MOST_BANNED + 1))
     allowed, column = best(graph, graph.op("Add", scores, graph.op("Gather", mask, places)), graph.ids(1))
