@@ -126,7 +126,8 @@ def test_what_may_not_be_chosen_in_a_large_vocabulary(monkeypatch: pytest.Monkey
     for allowed in (False, True):
         with monkeypatch.context() as patch:
             compare(task, engine, patch, allow_unknown=allowed)
-        [one, *_] = search(engine, task.padded(TRIALS), DecodingConfig(beam_size=1, max_length=6, allow_unknown=allowed))
+        options = DecodingConfig(beam_size=1, max_length=6, allow_unknown=allowed)
+        [one, *_] = search(engine, task.padded(TRIALS), options)
         assert (UNKNOWN in one[0].ids) is allowed
 
 
