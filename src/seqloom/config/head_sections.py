@@ -85,7 +85,8 @@ class LanguageHeadConfig(HeadSection):
     kind: Literal["language"] = "language"
     reads: ClassVar[tuple[str, ...]] = (
         *(f"decoder.{name}" for name in ("cell", "layers", "hidden_size", "embedding_size", "embedding_dropout",
-                                         "dropout", "residual")), "training.label_smoothing", "decoding")
+                                         "dropout", "variational_dropout", "weight_dropout", "symbol_dropout",
+                                         "residual")), "training.label_smoothing", "decoding")
     tokenizer: TokenizerConfig = text(TokenizerConfig(kind="character"), "Tokenizer of the text.")
     one_hot: bool = text(False, "Feed symbols as one-hot vectors in place of embeddings.")
     pretrained: PretrainedConfig | None = text(None, "Start the embeddings from these vectors.")

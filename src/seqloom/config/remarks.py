@@ -37,7 +37,8 @@ def idle_options() -> list[Idle]:
     return [
         Idle(_below(attention), "decoder.context", _one_of("attention")),
         Idle(("bridge.kind", *_within("decoder", "cell", "hidden_size", "embedding_size", "embedding_dropout",
-                                      "dropout", "residual")), "decoder.context", lambda value: value != "in_step"),
+                                      "dropout", "variational_dropout", "weight_dropout", "symbol_dropout",
+                                      "residual")), "decoder.context", lambda value: value != "in_step"),
         Idle(_within(attention, "score_layers"), f"{attention}.score", _one_of("concat")),
         Idle(_within(attention, "hidden_size"), f"{attention}.score", _one_of("concat", "location")),
         Idle((f"{attention}.coverage_loss",), f"{attention}.coverage", bool),

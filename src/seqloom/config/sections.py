@@ -81,6 +81,10 @@ class EncoderConfig(Section):
     bidirectional: bool = text(True, "Read in both directions and concatenate.")
     embedding_dropout: Dropout = text(0.0, "Dropout of the embedded source.")
     dropout: Dropout = text(0.0, "Dropout between layers and of the encoder's output.")
+    variational_dropout: bool = text(False, "Drop the same at every position of a sequence, in both dropouts above "
+                                            "(Gal & Ghahramani 2016, §4.1).")
+    weight_dropout: Dropout = text(0.0, "Dropout of the recurrent weights, drawn for each batch (Merity et al. 2018, "
+                                        "§3).")
     residual: bool = text(False, "Add a layer's input to its output, from the second layer on.")
 
 
@@ -117,6 +121,12 @@ class DecoderConfig(Section):
     embedding_size: Positive = text(256, "Size of a target embedding.")
     embedding_dropout: Dropout = text(0.0, "Dropout of the embedded target history.")
     dropout: Dropout = text(0.0, "Dropout between layers and before the output layer.")
+    variational_dropout: bool = text(False, "Drop the same at every position of a sequence, in both dropouts above "
+                                            "(Gal & Ghahramani 2016, §4.1).")
+    weight_dropout: Dropout = text(0.0, "Dropout of the recurrent weights, drawn for each batch (Merity et al. 2018, "
+                                        "§3).")
+    symbol_dropout: Dropout = text(0.0, "Share of symbols whose embeddings are dropped everywhere in a batch (Merity "
+                                        "et al. 2018, §4.3).")
     residual: bool = text(False, "Add a layer's input to its output, from the second layer on.")
     context: Literal["attention", "every_step", "initial", "in_step"] = text(
         "attention", "How the source reaches the decoder: attention; the summary at every step, to the cell and the "

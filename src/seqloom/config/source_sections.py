@@ -49,6 +49,8 @@ class TextSourceConfig(SourceSection):
     tokenizer: TokenizerConfig = text(TokenizerConfig(), "Tokenizer of the source.")
     embedding_size: Positive = text(256, "Size of a source embedding.")
     pretrained: PretrainedConfig | None = text(None, "Start the embeddings from these vectors.")
+    symbol_dropout: float = text(0.0, "Share of symbols whose embeddings are dropped everywhere in a batch (Merity et "
+                                      "al. 2018, §4.3).", ge=0, lt=1)
     reverse: bool = text(False, "Read the source backwards (Sutskever et al. 2014, §3.3).")
     features: FeaturesConfig | None = text(None, "Features beside the source, as in inflection.")
     characters: CharactersConfig | None = text(

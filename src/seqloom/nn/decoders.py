@@ -19,6 +19,7 @@ from seqloom.config.sections import Config, DecoderConfig
 from seqloom.nn.bridge import BRIDGES
 from seqloom.nn.cells import CELLS, Cell, CellState
 from seqloom.nn.contexts import AttentionContext, Combined, Context, ContextState, Fed, SummaryContext
+from seqloom.nn.dropout import drop_symbols, mask_of, symbol_factors
 from seqloom.nn.kernels import input_feeding
 from seqloom.nn.memory import Memory
 from seqloom.nn.recurrent import RecurrentStack
@@ -77,6 +78,20 @@ class Outputs(NamedTuple):
         return Outputs._make(None if column[0] is None else torch.cat(column, 1) for column in columns)
 
 
+class Drawn(NamedTuple):
+    """What dropout draws once for whole sequences; None: each position for itself, or nothing.
+
+    cells: of each layer; symbols: factors of the embeddings; embedded, outputs, between (below each layer but the
+    first): factors of all positions.
+    """
+
+    cells: list[Cell]
+    symbols: Float[Tensor, " V"] | None = None
+    embedded: Float[Tensor, "B 1 E"] | None = None
+    outputs: Float[Tensor, "B 1 O"] | None = None
+    between: list[Float[Tensor, "B 1 H"]] | None = None
+
+
 class RecurrentDecoder(nn.Module):
     """Recurrent decoder with one of three contexts. N: encoder state size, M: memory size."""
 
@@ -85,9 +100,7 @@ class RecurrentDecoder(nn.Module):
         options: DecoderConfig = config.decoder
         self.embedding = nn.Embedding(symbols, options.embedding_size, padding_idx=PADDING)
         self.context = _build_context(options, memory_size)
-        self.recurrent = RecurrentStack(
-            options.cell, options.embedding_size + self.context.feed_size, options.hidden_size, layers=options.layers,
-            dropout=options.dropout, residual=options.residual)
+        self.recurrent = RecurrentStack.configured(options, options.embedding_size + self.context.feed_size)
         self.bridge = BRIDGES[config.bridge.kind](
             memory_size, options.hidden_size, options.layers,
             cell_state=CELLS[options.cell].has_cell_state, memory_cell=memory_cell)
@@ -99,6 +112,7 @@ class RecurrentDecoder(nn.Module):
         self.symbols = symbols
         self.embedding_dropout = options.embedding_dropout
         self.dropout = options.dropout
+        self.symbol_dropout = options.symbol_dropout
         self.use_kernel = True
 
     def cells(self) -> list[Cell]:
@@ -113,19 +127,42 @@ class RecurrentDecoder(nn.Module):
         state = DecoderState(hidden.unsqueeze(1), start, self.context.start(memory))
         if self.first_input is not None:
             shown = self.first_input(memory.summary).unsqueeze(1)
-            _, hidden, start = self._recur(state, shown, self._project(shown))
+            _, hidden, start = self._recur(state, shown, self._project(shown), Drawn(self.cells()))
             state = state._replace(hidden=hidden, cell=start)
         return memory, state
 
-    def embed(self, tokens: Int[Tensor, "B T"]) -> Float[Tensor, "B T E"]:
+    def draw(self, rows: int, *, cells: bool = True) -> Drawn:
+        """What dropout leaves of this many sequences, in training; everything otherwise.
+
+        cells: False where the stack goes over whole sequences, and draws its own.
+        """
+        stack, weight = self.recurrent, self.embedding.weight
+        drawn_cells = [layer.drawn()[0] for layer in stack.layers] if cells else []  # type: ignore[operator]
+        symbols = symbol_factors(weight, self.symbols, self.symbol_dropout, self.training)
+        if not self.training or not stack.variational:
+            return Drawn(drawn_cells, symbols)
+        above = len(stack.layers) - 1 if cells else 0
+        sizes = [weight.shape[1], self.output_size, *[stack.output_size] * above]
+        rates = [self.embedding_dropout, self.dropout, *[stack.dropout] * above]
+        embedded, outputs, *between = (mask_of(weight.new_empty(rows, 1, size), rate)
+                                       for size, rate in zip(sizes, rates, strict=True))
+        return Drawn(drawn_cells, symbols, embedded, outputs, between)
+
+    def embed(self, tokens: Int[Tensor, "B T"], drawn: Drawn) -> Float[Tensor, "B T E"]:
         """Embedded history. A copied symbol has no embedding of its own and counts as unknown."""
         known = torch.where(tokens < self.symbols, tokens, torch.ones_like(tokens)) if self.copy_gate else tokens
-        return functional.dropout(self.embedding(known), self.embedding_dropout, self.training)
+        embedded = drop_symbols(self.embedding(known), known, drawn.symbols)
+        return self._dropped(embedded, self.embedding_dropout, drawn.embedded)
+
+    def _dropped(self, values: Float[Tensor, "B T F"], rate: float, factors: Tensor | None) -> Float[Tensor, "B T F"]:
+        return functional.dropout(values, rate, self.training) if factors is None else \
+            values * factors.to(values.dtype)
 
     def step(self, memory: Memory, state: DecoderState, tokens: Int[Tensor, "B K"]) -> tuple[Outputs, DecoderState]:
         """One token of each hypothesis."""
-        embedded = self.embed(tokens)
-        return self._advance(memory, state, embedded, self._project(embedded))
+        drawn = self.draw(tokens.shape[0])
+        embedded = self.embed(tokens, drawn)
+        return self._advance(memory, state, embedded, self._project(embedded), drawn)
 
     def _project(self, embedded: Float[Tensor, "B T E"]) -> Float[Tensor, "B T G"]:
         """The embedded token's part of the first cell's gates: all positions at once, before the loop."""
@@ -133,23 +170,25 @@ class RecurrentDecoder(nn.Module):
         return functional.linear(embedded, first.weight_input[:, : embedded.shape[2]], first.bias_input)
 
     def _advance(self, memory: Memory, state: DecoderState, embedded: Float[Tensor, "B K E"],
-                 projected: Float[Tensor, "B K G"]) -> tuple[Outputs, DecoderState]:
+                 projected: Float[Tensor, "B K G"], drawn: Drawn) -> tuple[Outputs, DecoderState]:
         previous = state.hidden[:, :, -1]
         fed = self.context.feed(memory, state.context, previous)
         if fed.addition is not None:
             weight = self.cells()[0].weight_input[:, embedded.shape[2]:]
             projected = projected + functional.linear(fed.addition, weight)
-        below, states, cell_states = self._recur(state, embedded, projected)
-        outputs, context = self._combine(memory, below, previous, state.context, fed, embedded)
+        below, states, cell_states = self._recur(state, embedded, projected, drawn)
+        outputs, context = self._combine(memory, below, previous, state.context, fed, embedded, drawn)
         return outputs, DecoderState(states, cell_states, context)
 
     def _recur(self, state: DecoderState, below: Float[Tensor, "B K E"], projected: Float[Tensor, "B K G"],
+               drawn: Drawn,
                ) -> tuple[Float[Tensor, "B K H"], Float[Tensor, "B K L H"], Float[Tensor, "B K L H"] | None]:
         """One step of every layer: the top layer's output, and the new hidden and cell states."""
         hidden, cell_states = [], []
-        for layer, cell in enumerate(self.cells()):
+        for layer, cell in enumerate(drawn.cells):
             if layer:
-                below = functional.dropout(below, self.recurrent.dropout, self.training)
+                below = self._dropped(below, self.recurrent.dropout,
+                                      None if drawn.between is None else drawn.between[layer - 1])
                 projected = cell.project(below)
             before = CellState(state.hidden[:, :, layer], None if state.cell is None else state.cell[:, :, layer])
             after = cell.advance(projected, before)
@@ -160,20 +199,21 @@ class RecurrentDecoder(nn.Module):
         return below, torch.stack(hidden, 2), torch.stack(kept, 2) if kept else None
 
     def _combine(self, memory: Memory, hidden: Float[Tensor, "B K H"], previous: Float[Tensor, "B K H"],
-                 state: ContextState, fed: Fed, embedded: Float[Tensor, "B K E"]) -> tuple[Outputs, ContextState]:
+                 state: ContextState, fed: Fed, embedded: Float[Tensor, "B K E"], drawn: Drawn
+                 ) -> tuple[Outputs, ContextState]:
         combined = self.context.combine(memory, hidden, previous, state, fed)
-        return self._finish(combined, hidden, embedded, state.coverage), combined.state
+        return self._finish(combined, hidden, embedded, drawn), combined.state
 
     def _finish(self, combined: Combined, hidden: Float[Tensor, "B K H"], embedded: Float[Tensor, "B K E"],
-                coverage: Float[Tensor, "B K S"] | None = None) -> Outputs:
+                drawn: Drawn) -> Outputs:
         """What follows the context's result and feeds back into no step."""
-        values = functional.dropout(combined.outputs, self.dropout, self.training)
+        values = self._dropped(combined.outputs, self.dropout, drawn.outputs)
         gate = coverage_loss = None
         if self.copy_gate is not None:
             assert combined.values is not None  # copying needs attention (config/checks.py)
             gate = self.copy_gate(torch.cat([combined.values, hidden, embedded], 2)).squeeze(2).sigmoid()
-        if coverage is not None and combined.weights is not None:
-            coverage_loss = torch.minimum(combined.weights, coverage).sum(2)
+        if combined.covered is not None and combined.weights is not None:
+            coverage_loss = torch.minimum(combined.weights, combined.covered).sum(2)
         return Outputs(values, combined.weights, gate, coverage_loss)
 
     def unroll(self, memory: Memory, state: DecoderState, tokens: Int[Tensor, "B T"],
@@ -193,27 +233,31 @@ class RecurrentDecoder(nn.Module):
                         own: Bool[Tensor, "B T"] | None = None, choose: Choose | None = None) -> Outputs:
         """The reference: `step` in a loop, the embedded tokens' projection before it where they are all known."""
         steps: list[Outputs] = []
-        embedded = self.embed(tokens)
+        drawn = self.draw(tokens.shape[0])
+        embedded = self.embed(tokens, drawn)
         projected = self._project(embedded)
         for t in range(tokens.shape[1]):
             now, now_projected = embedded[:, t : t + 1], projected[:, t : t + 1]
             if t and own is not None and choose is not None:
                 chosen = torch.where(own[:, t : t + 1], choose(steps[-1]), tokens[:, t : t + 1])
-                now = self.embed(chosen)
+                now = self.embed(chosen, drawn)
                 now_projected = self._project(now)
-            outputs, state = self._advance(memory, state, now, now_projected)
+            outputs, state = self._advance(memory, state, now, now_projected, drawn)
             steps.append(outputs)
         return Outputs.join(steps)
 
     def _unroll_fused(self, memory: Memory, state: DecoderState, tokens: Int[Tensor, "B T"]) -> Outputs:
         """The kernel with the hand-written backward pass."""
-        embedded = self.embed(tokens.t())
+        drawn = self.draw(tokens.shape[0])
+        turned = drawn if drawn.embedded is None else drawn._replace(embedded=drawn.embedded.transpose(0, 1))
+        embedded = self.embed(tokens.t(), turned)
         start = input_feeding.Start(
             state.hidden[:, 0], None if state.cell is None else state.cell[:, 0],
             None if state.context.feed is None else state.context.feed[:, 0])
         assert isinstance(self.context, AttentionContext)  # input_feeding.serves
-        combined, hidden = input_feeding.unroll(self.context, self.recurrent, memory, start, embedded)
-        return self._finish(combined, hidden, embedded.transpose(0, 1))
+        combined, hidden = input_feeding.unroll(self.context, self.recurrent, memory, start, embedded, drawn.cells,
+                                                drawn.between)
+        return self._finish(combined, hidden, embedded.transpose(0, 1), drawn)
 
     def is_sequential(self) -> bool:
         """Whether a step needs more of the previous step than the cells' states, as the whole-sequence call has them.
@@ -226,7 +270,8 @@ class RecurrentDecoder(nn.Module):
 
     def _unroll_at_once(self, memory: Memory, state: DecoderState, tokens: Int[Tensor, "B T"]) -> Outputs:
         """The whole recurrence in one call, then all attention together, K = T."""
-        embedded = self.embed(tokens)
+        drawn = self.draw(tokens.shape[0], cells=False)
+        embedded = self.embed(tokens, drawn)
         first = state.hidden[:, 0]
         states = [CellState(first[:, layer].contiguous(),
                             None if state.cell is None else state.cell[:, 0, layer].contiguous())
@@ -236,7 +281,7 @@ class RecurrentDecoder(nn.Module):
         everywhere = torch.ones_like(tokens, dtype=torch.bool)
         hidden = self.recurrent(inputs, everywhere, states).outputs
         previous = torch.cat([first[:, -1:].to(hidden.dtype), hidden[:, :-1]], 1)
-        return self._combine(memory, hidden, previous, state.context, Fed(fed.addition), embedded)[0]
+        return self._combine(memory, hidden, previous, state.context, Fed(fed.addition), embedded, drawn)[0]
 
 
 class InStepDecoder(nn.Module):

@@ -9,6 +9,7 @@ from torch.nn import functional
 
 from seqloom.config.sections import EncoderConfig
 from seqloom.nn.characters import CharacterEncoder
+from seqloom.nn.dropout import drop, drop_symbols, symbol_factors
 from seqloom.nn.memory import Memory, real_positions, states_after
 from seqloom.nn.recurrent import RecurrentStack
 from seqloom.types import PADDING, Padded
@@ -49,32 +50,34 @@ class TextEncoder(nn.Module):
     """
 
     def __init__(self, symbols: int, embedding_size: int, config: EncoderConfig, *, features: bool = False,
-                 characters: CharacterEncoder | None = None, plain: bool = False) -> None:
+                 characters: CharacterEncoder | None = None, symbol_dropout: float = 0.0, plain: bool = False) -> None:
         super().__init__()
         self.embedding = nn.Embedding(symbols, embedding_size, padding_idx=PADDING)
         self.characters = characters
-        self.recurrent = RecurrentStack(
-            config.cell, embedding_size + (0 if characters is None else characters.output_size), config.hidden_size,
-            layers=config.layers, bidirectional=config.bidirectional, dropout=config.dropout, residual=config.residual,
-            plain=plain)
+        self.recurrent = RecurrentStack.configured(
+            config, embedding_size + (0 if characters is None else characters.output_size), plain=plain)
         self.memory_size = self.recurrent.output_size
         self.features = FeatureEncoder(symbols, embedding_size, self.memory_size) if features else None
         self.embedding_dropout = config.embedding_dropout
         self.dropout = config.dropout
+        self.symbol_dropout = symbol_dropout
+        self.variational = config.variational_dropout
 
     def forward(self, source: Padded, before: Memory | None = None) -> Memory:
         """`before`: the memory of the symbols in front of these, for symbols that come one by one."""
         ids = source.main
         mask = real_positions(source.lengths, ids.shape[1])
-        embedded = functional.dropout(self.embed(source), self.embedding_dropout, self.training)
+        embedded = drop(self.embed(source), self.embedding_dropout, self.training, variational=self.variational)
         outputs, hidden, cell = self.recurrent(embedded, mask, states_after(before))
-        values = functional.dropout(outputs, self.dropout, self.training)
+        values = drop(outputs, self.dropout, self.training, variational=self.variational)
         memory = Memory(values, mask, hidden, cell, source.fields.get("copy"))
         return memory if self.features is None else self.features(memory, source)
 
     def embed(self, source: Padded) -> Float[Tensor, "B S E"]:
         """What is read at each position: embeddings, with what stands beside them."""
-        embedded: Tensor = self.embedding(source.main)
+        factors = symbol_factors(self.embedding.weight, self.embedding.num_embeddings, self.symbol_dropout,
+                                 self.training)
+        embedded: Tensor = drop_symbols(self.embedding(source.main), source.main, factors)
         if "language" in source.fields:
             embedded = embedded + self.embedding(source.fields["language"])
         if self.characters is None:

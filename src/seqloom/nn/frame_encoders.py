@@ -7,13 +7,13 @@ from math import log2
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
-from torch.nn import functional
 
 from seqloom.config.media_sections import SpecAugmentConfig, SubsamplingConfig
 from seqloom.config.sections import EncoderConfig
 from seqloom.nn.augmentation import blank_stretches, change_tempo
 from seqloom.nn.cells import CellState
 from seqloom.nn.convolution import Frames, SpectrumConvolutions, TimeConvolutions, blanked, halved, pairs
+from seqloom.nn.dropout import drop
 from seqloom.nn.memory import Memory, real_positions, states_after
 from seqloom.nn.recurrent import Recurrent, RecurrentLayer, RecurrentStack
 from seqloom.types import Padded
@@ -30,10 +30,11 @@ class Pyramid(nn.Module):
         self.output_size = config.hidden_size * (1 + config.bidirectional)
         sizes = [input_size] + [self.output_size * (2 if layer <= reductions else 1)
                                 for layer in range(1, config.layers)]
-        self.layers = nn.ModuleList([RecurrentLayer(config.cell, size, config.hidden_size,
-                                                    bidirectional=config.bidirectional) for size in sizes])
+        self.layers = nn.ModuleList([RecurrentLayer(
+            config.cell, size, config.hidden_size, bidirectional=config.bidirectional,
+            weight_dropout=config.weight_dropout) for size in sizes])
         self.reductions = reductions
-        self.dropout = config.dropout
+        self.dropout, self.variational = config.dropout, config.variational_dropout
 
     def forward(self, frames: Frames) -> tuple[Recurrent, Bool[Tensor, "B S2"]]:
         """Outputs, last states of every layer, and the mask of the positions that are left."""
@@ -42,7 +43,7 @@ class Pyramid(nn.Module):
         states: list[CellState] = []
         for number, layer in enumerate(self.layers):
             if number:
-                values = functional.dropout(values, self.dropout, self.training)
+                values = drop(values, self.dropout, self.training, variational=self.variational)
             if 0 < number <= self.reductions:
                 values, lengths = pairs(values), halved(lengths)
                 mask = real_positions(lengths, values.shape[1])
@@ -72,12 +73,11 @@ class FrameEncoder(nn.Module):
         if subsampling.kind == "pyramid":
             self.recurrent = Pyramid(size, config, reductions)
         else:
-            self.recurrent = RecurrentStack(
-                config.cell, size, config.hidden_size, layers=config.layers, bidirectional=config.bidirectional,
-                dropout=config.dropout, residual=config.residual)
+            self.recurrent = RecurrentStack.configured(config, size)
         self.memory_size = self.recurrent.output_size
         self.augmentation = augmentation
         self.embedding_dropout, self.dropout = config.embedding_dropout, config.dropout
+        self.variational = config.variational_dropout
 
     def forward(self, source: Padded, before: Memory | None = None) -> Memory:
         """`before`: the memory of the frames before these, for frames that come one by one."""
@@ -88,13 +88,15 @@ class FrameEncoder(nn.Module):
             frames = self._changed(frames, self.augmentation)
         if self.convolutions is not None:
             frames = self.convolutions(frames._replace(values=blanked(*frames)))
-        frames = frames._replace(values=functional.dropout(frames.values, self.embedding_dropout, self.training))
+        frames = frames._replace(values=drop(frames.values, self.embedding_dropout, self.training,
+                                             variational=self.variational))
         if isinstance(self.recurrent, Pyramid):
             found, mask = self.recurrent(frames)
         else:
             mask = real_positions(frames.lengths, frames.values.shape[1])
             found = self.recurrent(frames.values, mask, states_after(before))
-        return Memory(functional.dropout(found.outputs, self.dropout, self.training), mask, found.hidden, found.cell)
+        outputs = drop(found.outputs, self.dropout, self.training, variational=self.variational)
+        return Memory(outputs, mask, found.hidden, found.cell)
 
     @staticmethod
     def _changed(frames: Frames, options: SpecAugmentConfig) -> Frames:

@@ -16,6 +16,7 @@ from torch.nn import functional
 from seqloom.config.sections import DecoderConfig
 from seqloom.nn.cells import Cell, CellState
 from seqloom.nn.decoders import DecoderState
+from seqloom.nn.dropout import drop, drop_symbols, symbol_factors
 from seqloom.nn.kernels.cross_entropy import linear_cross_entropy
 from seqloom.nn.memory import Memory, real_positions, states_after
 from seqloom.nn.output import at_least_fp32
@@ -59,12 +60,12 @@ class LanguageModule(nn.Module):
         self.symbols = symbols
         self.embedding: nn.Embedding | OneHot = OneHot(symbols) if one_hot else nn.Embedding(
             symbols, options.embedding_size, padding_idx=PADDING)
-        self.recurrent = RecurrentStack(
-            options.cell, symbols if one_hot else options.embedding_size, options.hidden_size, layers=options.layers,
-            dropout=options.dropout, residual=options.residual)
+        self.recurrent = RecurrentStack.configured(options, symbols if one_hot else options.embedding_size)
         self.output = nn.Linear(options.hidden_size, symbols)
         self.embedding_dropout = options.embedding_dropout
         self.dropout = options.dropout
+        self.symbol_dropout = options.symbol_dropout
+        self.variational = options.variational_dropout
         self.label_smoothing = label_smoothing
 
     def cells(self) -> list[Cell]:
@@ -78,11 +79,13 @@ class LanguageModule(nn.Module):
         return self._read(source.main, source.lengths, before)
 
     def _read(self, ids: Int[Tensor, "B T"], lengths: Int[Tensor, " B"], before: Memory | None = None) -> Memory:
-        embedded = functional.dropout(self.embedding(ids), self.embedding_dropout, self.training)
+        factors = symbol_factors(self.output.weight, self.symbols, self.symbol_dropout, self.training)
+        embedded = drop(drop_symbols(self.embedding(ids), ids, factors), self.embedding_dropout, self.training,
+                        variational=self.variational)
         mask = real_positions(lengths, ids.shape[1])
         states = states_after(before)
         outputs, hidden, cell = self.recurrent(embedded, mask, states)
-        return Memory(functional.dropout(outputs, self.dropout, self.training), mask, hidden, cell)
+        return Memory(drop(outputs, self.dropout, self.training, variational=self.variational), mask, hidden, cell)
 
     def answer(self, memory: Memory) -> Float[Tensor, "B T V"]:
         """Log-probabilities of the symbol behind every position."""

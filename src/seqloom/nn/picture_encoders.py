@@ -11,6 +11,7 @@ from seqloom.config.media_sections import FramesSourceConfig, ImageSourceConfig,
 from seqloom.config.sections import EncoderConfig
 from seqloom.nn.augmentation import change_pictures
 from seqloom.nn.convolution import PictureConvolutions
+from seqloom.nn.dropout import drop
 from seqloom.nn.memory import Memory, real_positions, states_after
 from seqloom.nn.recurrent import RecurrentStack
 from seqloom.types import Padded
@@ -43,9 +44,7 @@ class ImageEncoder(nn.Module):
         self.recurrent: RecurrentStack | None = None
         self.affine: nn.Linear | None = None
         if config.regions == "rows":
-            self.recurrent = RecurrentStack(
-                encoder.cell, size, encoder.hidden_size, layers=encoder.layers, bidirectional=encoder.bidirectional,
-                dropout=encoder.dropout, residual=encoder.residual)
+            self.recurrent = RecurrentStack.configured(encoder, size)
         else:
             self.affine = nn.Linear(size, self.memory_size)
         # Where nobody reads the summary, it has no weights that would wait for a gradient.
@@ -53,6 +52,7 @@ class ImageEncoder(nn.Module):
             if config.summary == "flatten" and summary_read else None
         self.augmentation = config.augmentation
         self.embedding_dropout, self.dropout = encoder.embedding_dropout, encoder.dropout
+        self.variational = encoder.variational_dropout
 
     def forward(self, source: Padded) -> Memory:
         dtype = self.rows.dtype
@@ -61,7 +61,8 @@ class ImageEncoder(nn.Module):
         B, D, height, width = read.shape
         places = self.rows.unsqueeze(1) + self.columns.unsqueeze(0)
         regions: Float[Tensor, "B h w D"] = read.permute(0, 2, 3, 1).to(dtype) + places
-        regions = functional.dropout(regions, self.embedding_dropout, self.training)
+        regions = drop(regions.flatten(1, 2), self.embedding_dropout, self.training,
+                       variational=self.variational).view_as(regions)
         if self.affine is not None:
             values = self.affine(regions).reshape(B, height * width, self.memory_size)
         else:
@@ -71,7 +72,8 @@ class ImageEncoder(nn.Module):
             values = outputs.reshape(B, height * width, self.memory_size)
         summary = values.mean(1) if self.flatten is None else self.flatten(values.flatten(1))
         mask = torch.ones(B, height * width, dtype=torch.bool, device=read.device)
-        return Memory(functional.dropout(values, self.dropout, self.training), mask, summary.unsqueeze(1))
+        values = drop(values, self.dropout, self.training, variational=self.variational)
+        return Memory(values, mask, summary.unsqueeze(1))
 
 
 class FramesEncoder(nn.Module):
@@ -82,12 +84,11 @@ class FramesEncoder(nn.Module):
         self.pictures = PictureConvolutions(config.depth, config.channels)
         rows, columns = config.grid
         self.affine = nn.Linear(rows * columns * self.pictures.output_size, config.frame_size)
-        self.recurrent = RecurrentStack(
-            encoder.cell, config.frame_size, encoder.hidden_size, layers=encoder.layers,
-            bidirectional=encoder.bidirectional, dropout=encoder.dropout, residual=encoder.residual)
+        self.recurrent = RecurrentStack.configured(encoder, config.frame_size)
         self.memory_size = self.recurrent.output_size
         self.augmentation = config.augmentation
         self.embedding_dropout, self.dropout = encoder.embedding_dropout, encoder.dropout
+        self.variational = encoder.variational_dropout
 
     def forward(self, source: Padded, before: Memory | None = None) -> Memory:
         """`before`: the memory of the frames before these, for frames that come one by one."""
@@ -96,6 +97,7 @@ class FramesEncoder(nn.Module):
         mask = real_positions(source.lengths, S)
         read = self.pictures(given.flatten(0, 1)).reshape(B, S, -1)
         vectors = functional.relu(self.affine(read))
-        vectors = functional.dropout(vectors, self.embedding_dropout, self.training)
+        vectors = drop(vectors, self.embedding_dropout, self.training, variational=self.variational)
         found = self.recurrent(vectors, mask, states_after(before))
-        return Memory(functional.dropout(found.outputs, self.dropout, self.training), mask, found.hidden, found.cell)
+        outputs = drop(found.outputs, self.dropout, self.training, variational=self.variational)
+        return Memory(outputs, mask, found.hidden, found.cell)

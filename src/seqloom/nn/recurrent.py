@@ -12,9 +12,10 @@ from typing import Any, NamedTuple
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
-from torch.nn import functional
 
+from seqloom.config.sections import DecoderConfig, EncoderConfig
 from seqloom.nn.cells import CELLS, Cell, CellState
+from seqloom.nn.dropout import drop, drop_weights
 from seqloom.nn.kernels.static import is_static
 
 
@@ -114,15 +115,21 @@ class RecurrentLayer(nn.Module):
     """One layer over time, in one or both directions. `plain` runs the reference instead of the fused kernel."""
 
     def __init__(self, cell: str, input_size: int, hidden_size: int, *, bidirectional: bool,
-                 plain: bool = False) -> None:
+                 plain: bool = False, weight_dropout: float = 0.0) -> None:
         super().__init__()
         self.cells = nn.ModuleList([CELLS[cell](input_size, hidden_size) for _ in range(1 + bidirectional)])
         self.output_size = hidden_size * len(self.cells)
         self.plain = plain
+        self.weight_dropout = weight_dropout
+
+    def drawn(self) -> list[Cell]:
+        """The cell of each direction; in training with the recurrent weights that dropout leaves."""
+        return [drop_weights(cell, self.weight_dropout, self.training)
+                for cell in self.cells]  # type: ignore[arg-type]
 
     def forward(self, inputs: Float[Tensor, "B S I"], mask: Bool[Tensor, "B S"],
                 state: CellState | None = None) -> tuple[Float[Tensor, "B S O"], CellState]:
-        cells: list[Cell] = list(self.cells)  # type: ignore[arg-type]
+        cells = self.drawn()
         if not whole_sequence_refusal(self):
             return fused(cells, inputs, mask, state)
         results = [scan(cell, inputs, mask, state or cell.initial_state(inputs.shape[0]), backward=backward)
@@ -137,15 +144,28 @@ class RecurrentStack(nn.Module):
     """Layers on top of each other, with dropout between them and, from the second on, residual connections."""
 
     def __init__(self, cell: str, input_size: int, hidden_size: int, *, layers: int = 1, bidirectional: bool = False,
-                 dropout: float = 0.0, residual: bool = False, plain: bool = False) -> None:
+                 dropout: float = 0.0, residual: bool = False, plain: bool = False, variational: bool = False,
+                 weight_dropout: float = 0.0) -> None:
+        """variational, weight_dropout: see nn/dropout.py."""
         super().__init__()
         directions = 1 + bidirectional
         sizes = [input_size] + [hidden_size * directions] * (layers - 1)
         self.layers = nn.ModuleList(
-            [RecurrentLayer(cell, size, hidden_size, bidirectional=bidirectional, plain=plain) for size in sizes])
+            [RecurrentLayer(cell, size, hidden_size, bidirectional=bidirectional, plain=plain,
+                            weight_dropout=weight_dropout) for size in sizes])
         self.output_size = hidden_size * directions
         self.dropout = dropout
+        self.variational = variational
         self.residual = residual
+
+    @classmethod
+    def configured(cls, options: EncoderConfig | DecoderConfig, input_size: int, *, plain: bool = False
+                   ) -> RecurrentStack:
+        """The stack of an encoder or decoder."""
+        return cls(options.cell, input_size, options.hidden_size, layers=options.layers,
+                   bidirectional=isinstance(options, EncoderConfig) and options.bidirectional, dropout=options.dropout,
+                   residual=options.residual, plain=plain, variational=options.variational_dropout,
+                   weight_dropout=options.weight_dropout)
 
     def forward(self, inputs: Float[Tensor, "B S I"], mask: Bool[Tensor, "B S"],
                 states: list[CellState] | None = None) -> Recurrent:
@@ -153,7 +173,7 @@ class RecurrentStack(nn.Module):
         hidden, cells = [], []
         for index, layer in enumerate(self.layers):
             if index:
-                inputs = functional.dropout(inputs, self.dropout, self.training)
+                inputs = drop(inputs, self.dropout, self.training, variational=self.variational)
             outputs, last = layer(inputs, mask, states[index] if states else None)
             hidden.append(last.hidden)
             cells.append(last.cell)

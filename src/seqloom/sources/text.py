@@ -187,7 +187,7 @@ class Source(SourceBase):
         if options is not None and self.characters is not None:
             inside = CharacterEncoder(self.characters.table.size, options.embedding_size, options.hidden_size)
         return TextEncoder(self.tokenizer.size, self.config.embedding_size, config.encoder, features=features,
-                           characters=inside)
+                           characters=inside, symbol_dropout=self.config.symbol_dropout)
 
     def insert_pretrained(self, encoder: TextEncoder, *, fresh: bool) -> list[str]:
         """Vectors into the embeddings. Raises DataError where their size is not the embedding's."""

@@ -63,22 +63,25 @@ def refusal(context: Context, recurrent: RecurrentStack) -> str:
 
 
 def unroll(context: AttentionContext, recurrent: RecurrentStack, memory: Memory, start: Start,
-           embedded: Float[Tensor, "T B E"]) -> tuple[Combined, Float[Tensor, "B T H"]]:
+           embedded: Float[Tensor, "T B E"], cells: list[Cell], between: list[Float[Tensor, "B 1 H"]] | None = None,
+           ) -> tuple[Combined, Float[Tensor, "B T H"]]:
     """The context's results at all T positions, and the top states; `embedded` is the history, time first.
 
     Equal to steps in value and gradient. Under autocast the products of matrices run in its precision, states and
-    gradients stay fp32. Dropout between layers is drawn for all positions at once.
+    gradients stay fp32. Dropout between layers is drawn for all positions at once, unless `between` has its factors,
+    the same for every position. `cells`: of each layer, with the weights that dropout left.
     """
     assert memory.keys is not None
     score = context.attention.score
     device = embedded.device
     low = torch.get_autocast_dtype(device.type) if torch.is_autocast_enabled(device.type) else None
-    cells = _cells(recurrent)
     plan = Plan(KERNELS[type(cells[0])], len(cells), context.query_previous, recurrent.residual, low,
                 context.attention.normalization if context.attention.normalization.sparse else None)
     T, B, _ = embedded.shape
     masks = None
-    if recurrent.dropout and recurrent.training and len(cells) > 1:
+    if between:
+        masks = torch.stack(between).transpose(1, 2).expand(-1, T, -1, -1)
+    elif recurrent.dropout and recurrent.training and len(cells) > 1:
         ones = torch.ones(len(cells) - 1, T, B, cells[0].hidden_size, device=device)
         masks = functional.dropout(ones, recurrent.dropout)
     combination = None if context.query_previous or context.combination is None else context.combination.weight
