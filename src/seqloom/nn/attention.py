@@ -59,15 +59,32 @@ class Attention(nn.Module):
 
     def forward(self, query: Float[Tensor, "B K Q"], keys: Float[Tensor, "B S H"], values: Float[Tensor, "B S M"],
                 mask: Bool[Tensor, "B S"], last: Float[Tensor, "B K S"] | None = None,
-                coverage: Float[Tensor, "B K S"] | None = None,
+                coverage: Float[Tensor, "B C S"] | None = None,
                 ) -> tuple[Float[Tensor, "B K M"], Float[Tensor, "B K S"]]:
-        """Attention values and weights of K queries for each sentence. Weights are exactly 0 where mask is False."""
+        """Attention values and weights of K queries for each sentence. Weights are exactly 0 where mask is False.
+
+        coverage: of each query; [B 1 S] where there are more queries: then they are positions in order, and each is
+        told what those before it have attended to.
+        """
         scores = self.score(query, keys, last)
-        if self.coverage_weight is not None and coverage is not None:
-            scores = scores + self.coverage_weight * coverage
-        if self.window is None:
-            weights = self.normalization.apply(scores.masked_fill(~mask.unsqueeze(1), -torch.inf))
+        within, factors = (mask.unsqueeze(1).expand_as(scores), None) if self.window is None else self.window(
+            query, mask)
+        if coverage is None or self.coverage_weight is None:
+            weights = self._normalised(scores, within, factors)
+        elif coverage.shape[1] == scores.shape[1]:
+            weights = self._normalised(scores + self.coverage_weight * coverage, within, factors)
         else:
-            within, factors = self.window(query, mask)
-            weights = self.normalization.apply(scores.masked_fill(~within, -torch.inf)) * factors
+            steps = []
+            for t, score in enumerate(scores.split(1, 1)):
+                now = self._normalised(score + self.coverage_weight * coverage, within[:, t:t + 1],
+                                       None if factors is None else factors[:, t:t + 1])
+                coverage = coverage + now
+                steps.append(now)
+            weights = torch.cat(steps, 1)
         return torch.bmm(weights.to(values.dtype), values), weights
+
+    def _normalised(self, scores: Float[Tensor, "B K S"], within: Bool[Tensor, "B K S"],
+                    factors: Float[Tensor, "B K S"] | None) -> Float[Tensor, "B K S"]:
+        """Weights of scores: exactly 0 where `within` is False."""
+        weights = self.normalization.apply(scores.masked_fill(~within, -torch.inf))
+        return weights if factors is None else weights * factors

@@ -28,12 +28,16 @@ class ContextState(NamedTuple):
 
 
 class Combined(NamedTuple):
-    """A context's result: outputs [B K O] for the output layer, weights [B K S], attention values [B K M]."""
+    """A context's result: outputs [B K O] for the output layer, weights [B K S], attention values [B K M].
+
+    covered: the coverage before each of K hypotheses, or positions.
+    """
 
     outputs: Float[Tensor, "B K O"]
     weights: Float[Tensor, "B K S"] | None
     values: Float[Tensor, "B K M"] | None
     state: ContextState
+    covered: Float[Tensor, "B K S"] | None = None
 
 
 # Attention values [B K M] and weights [B K S].
@@ -115,10 +119,11 @@ class AttentionContext(Context):
             self.feed_size = memory_size if self.query_previous or not self.combination else hidden_size
         self.coverage = config.coverage
         self.uses_last = self.attention.score.uses_last
-        self.sequential = config.input_feeding or config.coverage or self.uses_last
+        self.sequential = config.input_feeding or self.uses_last  # coverage: the scores do not need it
 
     def prepare(self, memory: Memory) -> Memory:
-        return memory._replace(keys=self.attention.keys(memory.values))
+        values = memory.values.contiguous()  # every product with the weights would copy them
+        return memory._replace(values=values, keys=self.attention.keys(values))
 
     def start(self, memory: Memory) -> ContextState:
         B, S = memory.mask.shape
@@ -148,5 +153,10 @@ class AttentionContext(Context):
         if self.combination is not None:
             outputs = torch.tanh(self.combination(outputs))
         feed = None if state.feed is None else outputs if self.combination is not None else values
-        coverage = None if state.coverage is None else state.coverage + weights
-        return Combined(outputs, weights, values, ContextState(feed, weights if self.uses_last else None, coverage))
+        covered, coverage = state.coverage, None
+        if covered is not None:
+            in_order = covered.shape[1] < weights.shape[1]
+            coverage = covered + (weights.cumsum(1) if in_order else weights)
+            covered = coverage - weights if in_order else covered
+        return Combined(outputs, weights, values, ContextState(feed, weights if self.uses_last else None, coverage),
+                        covered)

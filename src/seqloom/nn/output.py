@@ -63,12 +63,28 @@ class SequenceModule(nn.Module):
 
     def _copying_loss(self, memory: Memory, outputs: Outputs, gold: Int[Tensor, "B T"],
                       mask: Bool[Tensor, "B T"]) -> tuple[Tensor, Tensor]:
-        log_probabilities = self._log_probabilities(memory, outputs)
+        """Of the mixture, whose probabilities of other tokens than the gold one no gradient needs: only the real
+        positions, and of what is copied only what is gold. Smoothing needs them all.
+        """
         smoothing = self.label_smoothing if self.training else 0.0
-        picked = log_probabilities.gather(2, gold.unsqueeze(2)).squeeze(2)
-        smooth = log_probabilities[..., : self.symbols].mean(2) if smoothing else picked
-        total = -((1 - smoothing) * picked + smoothing * smooth)[mask].sum()
-        return total, (log_probabilities.argmax(2) == gold)[mask].sum()
+        if smoothing:
+            everything = self._log_probabilities(memory, outputs)
+            picked = everything.gather(2, gold.unsqueeze(2)).squeeze(2)
+            smooth = everything[..., : self.symbols].mean(2)
+            return (-((1 - smoothing) * picked + smoothing * smooth)[mask].sum(),
+                    (everything.argmax(2) == gold)[mask].sum())
+        gate, weights, positions = self._copying(memory, outputs)
+        copied_ids = positions.expand(-1, mask.shape[1], -1)[mask]
+        gate, copied, gold = gate[mask], ((1 - gate) * weights)[mask], gold[mask].unsqueeze(1)
+        generated = at_least_fp32(self.output(outputs.values[mask])).log_softmax(1)
+        known = gold < self.symbols
+        one = gate * generated.gather(1, torch.where(known, gold, 0)).exp() * known
+        total = -(one + (copied * (copied_ids == gold)).sum(1, keepdim=True)).clamp(min=TINY).log().sum()
+        with torch.no_grad():
+            mixed = generated.new_zeros(len(generated), max(self.symbols, int(positions.max()) + 1))
+            torch.exp(generated, out=mixed[:, : self.symbols]).mul_(gate)
+            correct = mixed.scatter_add_(1, copied_ids, copied).argmax(1, keepdim=True) == gold
+        return total, correct.sum()
 
     def _best(self, memory: Memory, outputs: Outputs) -> Int[Tensor, "B K"]:
         with torch.no_grad():
@@ -106,19 +122,23 @@ class SequenceModule(nn.Module):
         Positions that cannot be copied (features) lose their weight to the others. Ids beyond a sentence's own symbols
         are there because of its neighbours in the batch: for this sentence they are impossible.
         """
+        B, T, V = logits.shape
+        gate, weights, ids = self._copying(memory, outputs)
+        extra = max(0, int(ids.max()) + 1 - V)
+        generated = torch.cat([gate * logits.softmax(2), logits.new_zeros(B, T, extra)], 2)
+        mixed = generated.scatter_add(2, ids.expand(-1, T, -1), (1 - gate) * weights).clamp(min=TINY).log()
+        own = ids.amax(2).clamp(min=V - 1).view(B, 1, 1)
+        return mixed.masked_fill(torch.arange(V + extra, device=mixed.device) > own, -torch.inf)
+
+    def _copying(self, memory: Memory, outputs: Outputs
+                 ) -> tuple[Float[Tensor, "B T 1"], Float[Tensor, "B T S"], Int[Tensor, "B 1 S"]]:
+        """The gate, the weights of positions that can be copied, which sum to 1, and the ids of all positions."""
         assert memory.copy_ids is not None
         assert outputs.weights is not None
         assert outputs.copy_gate is not None
-        B, T, V = logits.shape
-        extra = max(0, int(memory.copy_ids.max()) + 1 - V)
         weights = at_least_fp32(outputs.weights) * (memory.copy_ids >= 0).unsqueeze(1)
         weights = weights / weights.sum(2, keepdim=True).clamp(min=TINY)
-        gate = at_least_fp32(outputs.copy_gate).unsqueeze(2)
-        generated = torch.cat([gate * logits.softmax(2), logits.new_zeros(B, T, extra)], 2)
-        positions = memory.copy_ids.clamp(min=0).unsqueeze(1).expand(-1, T, -1)
-        mixed = generated.scatter_add(2, positions, (1 - gate) * weights).clamp(min=TINY).log()
-        own = memory.copy_ids.max(1).values.clamp(min=V - 1).view(B, 1, 1)
-        return mixed.masked_fill(torch.arange(V + extra, device=mixed.device) > own, -torch.inf)
+        return at_least_fp32(outputs.copy_gate).unsqueeze(2), weights, memory.copy_ids.clamp(min=0).unsqueeze(1)
 
 
 def at_least_fp32(tensor: Tensor) -> Tensor:

@@ -13,6 +13,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
+from seqloom.nn.kernels.additive import additive_scores
+
 
 class Score(nn.Module):
     """Base of all scores. Q query size, M memory size, H hidden size of scores that have hidden layers."""
@@ -82,7 +84,10 @@ class Concat(Score):
 
     def forward(self, query: Float[Tensor, "B K Q"], keys: Float[Tensor, "B S H"],
                 last: Float[Tensor, "B K S"] | None) -> Float[Tensor, "B K S"]:
-        hidden = torch.tanh(self.query(query).unsqueeze(2) + keys.unsqueeze(1))
+        asked = self.query(query)
+        if query.shape[1] > 1 and not self.deeper and query.device.type == "cpu":
+            return additive_scores(asked, keys, self.score.weight[0])
+        hidden = torch.tanh(asked.unsqueeze(2) + keys.unsqueeze(1))
         for layer in self.deeper:
             hidden = torch.tanh(layer(hidden))
         return self.score(hidden).squeeze(3)  # type: ignore[no-any-return]
