@@ -96,17 +96,18 @@ def finetune(run: str | Path, *data: str | Path, out: str | Path | None = None, 
 
 def evaluate(run: str | Path | Predictor, *data: str | Path, metrics: Sequence[str] | None = None,
              tokenize: str = "13a", options: Mapping[str, Any] | None = None, languages: Sequence[str] = (),
-             quiet: bool = True) -> Evaluation:
+             dynamic: float | None = None, quiet: bool = True) -> Evaluation:
     """Predict test files with a run and compare with their targets; `.scores` holds the keys of `--json`.
 
     tokenize: sacreBLEU's tokenizer. options: decoding options such as {"beam_size": 1}. languages: one for all files,
-    or one for each. Raises DataError, UsageError.
+    or one for each. dynamic: the learning rate of a language model that goes on learning from the text while it is
+    scored. Raises DataError, UsageError.
     """
     from seqloom.evaluation import evaluate_files
 
-    predictor = run if isinstance(run, Predictor) else load(run)
+    predictor = run if isinstance(run, Predictor) else load(run, engine="auto" if dynamic is None else "torch")
     return evaluate_files(predictor, corpora_of(data, languages=languages), metrics=metrics, tokenize=tokenize,
-                          options=predictor.options(options or {}), reporter=reporter_for(quiet=quiet))
+                          options=predictor.options(options or {}), dynamic=dynamic, reporter=reporter_for(quiet=quiet))
 
 
 def average(runs: Sequence[str | Path], out: str | Path, *, overwrite: bool = False, quiet: bool = True) -> Path:

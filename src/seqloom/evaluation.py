@@ -48,18 +48,22 @@ class Evaluation:
 
 
 def evaluate_files(predictor: Predictor, corpora: Sequence[CorpusConfig], *, metrics: Sequence[str] | None = None,
-                   tokenize: str = "13a", options: DecodingConfig | None = None,
+                   tokenize: str = "13a", options: DecodingConfig | None = None, dynamic: float | None = None,
                    reporter: Reporter | None = None) -> Evaluation:
     """Predict every line of the files and score against their targets.
 
     Lines without a usable source or target are left out, counted as `bad_lines`, and the first ones named in the notes.
-    Raises DataError when no line is left, and as `read_records` does.
+    dynamic: a language model goes on learning from the text with this rate; see engines/dynamic.py.
+    Raises DataError when no line is left, and as `read_records` does; UsageError for `dynamic` with other models.
     """
     reporter = reporter or Reporter()
     for corpus in corpora:
         predictor.in_language(corpus.language)  # one that the run knows
     if predictor.head.is_stream:
-        return _evaluate_text(predictor, corpora, metrics, reporter)
+        return _evaluate_text(predictor, corpora, metrics, dynamic, reporter)
+    if dynamic is not None:
+        raise UsageError("dynamic evaluation is about language models, and this run answers with "
+                         f"{predictor.head.describe()}", fix="leave --dynamic out")
     records, notes, bad = read_examples(predictor, corpora)
     if not records:
         raise DataError(f"no usable test example; {notes[0].partition(';')[0]}",
@@ -99,14 +103,19 @@ def evaluate_files(predictor: Predictor, corpora: Sequence[CorpusConfig], *, met
 
 
 def _evaluate_text(predictor: Predictor, corpora: Sequence[CorpusConfig], metrics: Sequence[str] | None,
-                   reporter: Reporter) -> Evaluation:
+                   dynamic: float | None, reporter: Reporter) -> Evaluation:
     """The files as one text, each symbol scored after all that stand before it: `count` symbols, line ends among them.
 
-    Raises UsageError for metrics, which compare answers with targets.
+    Raises UsageError for metrics, which compare answers with targets, and as DynamicEngine does.
     """
     if metrics:
         raise UsageError(f"metrics are asked for ({', '.join(metrics)}), but a language model has no answers to "
                          "compare", fix="leave them out: perplexity and bits_per_character are always there")
+    engine, how = predictor.engine, ""
+    if dynamic is not None:
+        from seqloom.engines.dynamic import SEGMENT, DynamicEngine
+
+        engine, how = DynamicEngine(engine, dynamic), f"dynamic:rate {dynamic:g} each {SEGMENT} symbols|"
     records, notes, bad = read_examples(predictor, corpora)
     began = time.perf_counter()
 
@@ -115,15 +124,15 @@ def _evaluate_text(predictor: Predictor, corpora: Sequence[CorpusConfig], metric
             reporter.progress("scoring", number, len(records))
             yield record.text("text")
 
-    found = predictor.head.score_text(predictor.engine, lines())
+    found = predictor.head.score_text(engine, lines())
     if found.unknown:
         notes.append(f"{counted(found.unknown, 'symbol')} of the text stand in no training text: each counts as the "
                      "unknown symbol")
     scores = {"count": found.symbols, "characters": found.characters, "unknown": found.unknown,
               "loss": -found.score / max(found.symbols, 1),
               **likelihood_of(found.score, found.symbols, found.characters),
-              "signature": f"bits_per_character|characters:code points with line ends|state:carried|"
-                           f"version:{__version__}", "bad_lines": bad, "engine": predictor.engine.name,
+              "signature": f"bits_per_character|characters:code points with line ends|state:carried|{how}"
+                           f"version:{__version__}", "bad_lines": bad, "engine": engine.name,
               "seconds": round(time.perf_counter() - began, 3)}
     reporter.finish()
     return Evaluation(scores, [], [], [], notes, None)

@@ -7,6 +7,7 @@ import math
 import random
 import re
 import shlex
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from seqloom.config.loading import load_config
 from seqloom.config.sections import CorpusConfig, DecoderConfig
 from seqloom.data.files import read_inputs, read_records
 from seqloom.data.streams import Places, StreamWriter, Windows
+from seqloom.engines.dynamic import SEGMENT
 from seqloom.engines.torch import TorchEngine, to_tensors
 from seqloom.errors import ConfigError, DataError, Interrupted, TrainingError, UsageError
 from seqloom.heads.language import windows
@@ -213,6 +215,71 @@ def test_unknown_characters_are_told(run: Path, tmp_path: Path) -> None:
     found = seqloom.evaluate(run, tmp_path / "new.txt")
     assert found.scores["unknown"] == 1
     assert "1 symbol of the text stand in no training text" in found.notes[0]
+
+
+@pytest.mark.parametrize("cell", ["lstm", "gru"])
+def test_dynamic_evaluation_by_torch(cell: str, text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Against gradient descent over torch.nn's layers, each segment scored before it is learned from."""
+    layer: Any = {"lstm": torch.nn.LSTM, "gru": torch.nn.GRU}[cell](6, 12, batch_first=True)
+    run = seqloom.train(text, out=tmp_path / "run", preset="lm", overrides=[*SMALL, f"decoder.cell={cell}"])
+    model = seqloom.load(run, engine="torch", device="cpu")
+    before = {name: weight.clone() for name, weight in model.engine.model.named_parameters()}
+    monkeypatch.setattr("seqloom.heads.language.WINDOW", 10_000)
+    monkeypatch.setattr("seqloom.engines.dynamic.LARGEST", 0.05)  # that many gradients are cut
+    usual, found = (seqloom.evaluate(model, text, dynamic=rate).scores for rate in (None, 0.4))
+    module = deepcopy(model.engine.model.head)
+    own = module.cells()[0]
+    layer.load_state_dict({"weight_ih_l0": own.weight_input, "weight_hh_l0": own.weight_hidden,
+                           "bias_ih_l0": own.bias_input, "bias_hh_l0": own.bias_hidden})
+    ids = torch.tensor([END, *(number for line in text.read_text(encoding="utf-8").split("\n")[:-1]
+                               for number in (*model.head.tokenizer.encode(line), END))])
+    parts = [layer, module.embedding, module.output]
+    optimizer = torch.optim.SGD([parameter for part in parts for parameter in part.parameters()], 0.4)
+    state, nats = None, 0.0
+    for begin in range(0, len(ids) - 1, SEGMENT):
+        gold = ids[begin + 1:begin + SEGMENT + 1]
+        outputs, state = layer(module.embedding(ids[begin:begin + len(gold)])[None], state)
+        loss = torch.nn.functional.cross_entropy(module.output(outputs[0]), gold)
+        nats += float(loss.detach()) * len(gold)
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_([one for part in parts for one in part.parameters()], 0.05)
+        optimizer.step()
+        state = state.detach() if cell == "gru" else tuple(one.detach() for one in state)
+    assert found["loss"] == pytest.approx(nats / (len(ids) - 1), rel=1e-5)
+    assert found["loss"] < usual["loss"] - 0.01
+    assert f"|state:carried|dynamic:rate 0.4 each {SEGMENT} symbols|" in found["signature"]
+    assert (found["engine"], usual["engine"]) == ("torch fp32, dynamic", "torch fp32")
+    assert all(torch.equal(weight, before[name]) for name, weight in model.engine.model.named_parameters())
+
+
+def test_dynamic_evaluation_in_windows(run: Path, text: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The text in windows of whole segments is the text at once, but for the last symbol of each window."""
+    whole = seqloom.evaluate(run, text, dynamic=0.2).scores["loss"]
+    monkeypatch.setattr("seqloom.heads.language.WINDOW", 2 * SEGMENT)
+    assert seqloom.evaluate(run, text, dynamic=0.2).scores["loss"] == pytest.approx(whole, rel=5e-3)
+
+
+def test_what_dynamic_evaluation_refuses(run: Path, text: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+                                         ) -> None:
+    with pytest.raises(UsageError, match="dynamic evaluation with learning rate 0, expected a number above 0"):
+        seqloom.evaluate(run, text, dynamic=0.0)
+    for predictor in (seqloom.load(run, engine="onnx"), seqloom.load([run, run])):
+        with pytest.raises(UsageError, match="dynamic evaluation learns while it scores, which the engine"):
+            seqloom.evaluate(predictor, text, dynamic=0.1)
+    for given, message in (("0.2", ""), ("-1", "--dynamic: given '-1', expected a number above 0"),
+                           ("much", "--dynamic: given 'much', expected")):
+        with pytest.raises(SystemExit) as leaving:
+            main(["evaluate", str(run), str(text), "--dynamic", given, "--json"])
+        out, err = capsys.readouterr()
+        assert leaving.value.code == (2 if message else 0), err
+        assert message in err
+        assert message or "dynamic:rate 0.2" in json.loads(out)["signature"]
+    (tmp_path / "pairs.tsv").write_text("".join(f"{'a' * (n + 1)}\t{'xy'[n % 2]}\n" for n in range(18)))
+    labels = seqloom.train(tmp_path / "pairs.tsv", preset="classify", out=tmp_path / "labels",
+                           overrides=["training.max_steps=1", "training.threads=1"])
+    with pytest.raises(UsageError, match="dynamic evaluation is about language models, and this run answers with"):
+        seqloom.evaluate(labels, tmp_path / "pairs.tsv", dynamic=0.1)
 
 
 # --- continuations ---------------------------------------------------------------------------------------------------

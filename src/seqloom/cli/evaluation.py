@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from seqloom.cli.lines import escaped
-from seqloom.cli.options import decoding_options
+from seqloom.cli.options import decoding_options, positive_number
 from seqloom.cli.prediction import open_predictor
 from seqloom.cli.streams import note, open_output, refuse_input_as_output, say, warn
 from seqloom.errors import UsageError
@@ -37,6 +37,7 @@ class Request:
     shortlist: bool
     set_options: list[str]
     languages: list[str]
+    dynamic: str | None
     engine: str
     device: str
     threads: str | None
@@ -68,7 +69,8 @@ def run_evaluation(request: Request) -> None:
 
 
 def _opened(runs: list[str], request: Request) -> Predictor:
-    return open_predictor(runs, request.engine, request.device, request.threads, quiet=request.quiet)
+    engine = "torch" if request.dynamic is not None and request.engine == "auto" else request.engine
+    return open_predictor(runs, engine, request.device, request.threads, quiet=request.quiet)
 
 
 def _check(request: Request) -> None:
@@ -116,6 +118,7 @@ def _evaluate(predictor: Predictor, request: Request) -> Evaluation:
                                                  shortlist="true" if request.shortlist else None))
     return evaluate_files(predictor, corpora_of(request.files, request.pairs, languages=request.languages),
                           metrics=_names(request.metrics), tokenize=request.tokenize, options=options,
+                          dynamic=positive_number("--dynamic", request.dynamic),
                           reporter=reporter_for(quiet=request.quiet))
 
 

@@ -51,6 +51,8 @@ def evaluate(
     set_options: SetDecoding = None,
     ensemble: Ensemble = None,
     language: Languages = None,
+    dynamic: Annotated[str | None, typer.Option("--dynamic", metavar="RATE", help=(
+        "Language models: go on learning from the text with this rate, say 0.1; each symbol is scored first."))] = None,
     engine: Engine = "auto",
     device: Device = "auto",
     threads: Threads = None,
@@ -66,7 +68,7 @@ def evaluate(
         runs=[run, *(ensemble or [])], files=files or [], pairs=pairs(source, target), json_output=json_output,
         metrics=metrics, tokenize=tokenize, compare=compare, metric=metric, output=output, confusion=confusion,
         beam_size=beam_size, shortlist=shortlist, set_options=set_options or [],
-        languages=language or [], engine=engine, device=device, threads=threads, quiet=quiet))
+        languages=language or [], dynamic=dynamic, engine=engine, device=device, threads=threads, quiet=quiet))
 
 
 def info(run: RunFolder) -> None:

@@ -6,6 +6,7 @@ bounds are written once.
 
 from __future__ import annotations
 
+from math import inf, nan
 from typing import Annotated, Any
 
 import typer
@@ -72,6 +73,19 @@ def whole_number(option: str, text: str | None, least: int) -> int | None:
         value = least - 1
     if value < least:
         raise UsageError(f"{option}: given '{text}', expected a whole number from {least}", fix="correct it")
+    return value
+
+
+def positive_number(option: str, text: str | None) -> float | None:
+    """The number above 0 that an option was given. Raises UsageError."""
+    if text is None:
+        return None
+    try:
+        value = float(text)
+    except ValueError:
+        value = nan
+    if not 0 < value < inf:
+        raise UsageError(f"{option}: given '{text}', expected a number above 0", fix="correct it")
     return value
 
 

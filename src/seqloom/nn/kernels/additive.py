@@ -1,7 +1,7 @@
 """The additive score of all queries and positions, forward and backward, one query after another in one buffer.
 
-Written plainly it keeps K · S · A numbers for the backward pass, a gigabyte for a batch of long sources, which it is
-the memory that takes the time then. Here every query uses the same buffer, and the backward pass computes it again.
+Written plainly it keeps K · S · A numbers for the backward pass, a gigabyte for a batch of long sources, and it is
+then memory that takes the time. Here every query uses the same buffer, and the backward pass computes it again.
 """
 
 from __future__ import annotations
@@ -11,9 +11,8 @@ from typing import Any
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
-from seqloom.nn.kernels.primitives import tanh_
+from seqloom.nn.kernels.primitives import refuse_second_order, tanh_
 
 
 class AdditiveScores(torch.autograd.Function):
@@ -33,8 +32,8 @@ class AdditiveScores(torch.autograd.Function):
         return scores
 
     @staticmethod
-    @once_differentiable
     def backward(context: Any, gradient: Float[Tensor, "B K S"]) -> tuple[Tensor, Tensor, Tensor]:
+        refuse_second_order("the additive score's kernel", "score queries one by one")
         queries, keys, vector = context.saved_tensors
         A = keys.shape[2]
         of_queries, of_keys, of_vector = torch.empty_like(queries), torch.zeros_like(keys), torch.zeros_like(vector)
