@@ -60,8 +60,11 @@ def test_the_files_shown_are_read_as_the_page_says(suffix: str, tmp_path: Path) 
 
 def test_the_configuration_shown_is_one(tmp_path: Path) -> None:
     page = (ROOT / "docs" / "data.md").read_text(encoding="utf-8")
-    (shown,) = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
-    (tmp_path / "shown.yaml").write_text(shown, encoding="utf-8")
+    columns, languages = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    (tmp_path / "shown.yaml").write_text(columns, encoding="utf-8")
     config, _ = load_config(tmp_path / "shown.yaml")
     assert [corpus.columns for corpus in config.data.train] == [{"source": "Q", "target": "A"}, None]
     assert [corpus.weight for corpus in config.data.train] == [1.0, 0.5]
+    (tmp_path / "languages.yaml").write_text(languages, encoding="utf-8")
+    config, _ = load_config(tmp_path / "languages.yaml")
+    assert [corpus.language for corpus in (*config.data.train, *config.data.valid)] == ["fra", "kor", "fra", "kor"]

@@ -188,7 +188,8 @@ def corpora_of(files: Iterable[str | Path], pairs: Iterable[tuple[str, str]] = (
     """
     found = list(chain((CorpusConfig(path=str(file)) for file in files),
                        (CorpusConfig(source=source, target=target) for source, target in pairs)))
-    said = [*languages] * len(found) if len(languages) == 1 else [*languages] or [None] * len(found)
+    repeated = len(found) if len(languages) == 1 else 1
+    said: list[str | None] = [*languages] * repeated if languages else [None] * len(found)
     if len(said) != len(found):
         raise UsageError(f"{len(said)} languages for {len(found)} files", fix="give one for all files, or one for each")
     return [corpus.model_copy(update={"language": language}) for corpus, language in zip(found, said, strict=True)]

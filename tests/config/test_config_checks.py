@@ -20,6 +20,7 @@ TIED = "head.tie_embeddings=output"
 ALL = ["head.tie_embeddings=all", "head.share_vocabulary=true", "decoder.embedding_size=512",
        "source.embedding_size=512"]
 FEATURES = "source.features.column=3"
+TOLD = "source.language=symbol"
 IN_STEP = ["decoder.context=in_step", "encoder.bidirectional=false"]
 
 REFUSED: list[tuple[str, list[str], str]] = [
@@ -39,6 +40,16 @@ REFUSED: list[tuple[str, list[str], str]] = [
      r"source.features.column is 'tags', which is the target's column of the data"),
     ("features", [FEATURES, "data.train={source: a, target: b}"],
      r"source.features needs a column, but data.train.0 is two parallel text files"),
+    ("languages", ["data.train={path: a.tsv, language: fra}"],
+     r"data.train.0 has a language, but source.language is empty: the model would not be told"),
+    ("languages", ["data.train={path: a.tsv, language: fra}", "source=features", "head=label"],
+     r"data.train.0 has a language, but source.kind is features, which reads no language"),
+    ("languages", ["data.columns={language: 3}"], r"data.columns.language is given, but source.language is empty"),
+    ("languages", [TOLD, "data.valid=a.tsv"], r"data.valid.0 has no language, and source.language is set"),
+    ("languages", [TOLD, "data.train={path: a.tsv, language: ' '}"], r"data.train.0.language is blank"),
+    ("languages", [TOLD, "data.train={path: a.tsv, language: fra, columns: {language: 3}}"],
+     r"data.train.0 has a language, 'fra', and a column of languages"),
+    ("language_of_tags", [TOLD, "head=tags"], r"head.kind is tags and source.language is symbol: the symbol is no"),
     ("nothing_to_copy", ["source=image", "decoder.copy_source=true"],
      r"decoder.copy_source is true, but source.kind is image, which has no symbols to copy"),
     ("subsampling", ["source=features", "source.subsampling.kind=pyramid", "encoder.layers=2"],
@@ -160,6 +171,8 @@ def test_every_check_is_reached() -> None:
     ["source.features.column=2", "data.train={path: a.tsv, columns: {target: 3}}"],
     ["source.features.column=2", "data.train=[a.jsonl, b.csv.gz]"],
     [FEATURES, "data.columns={features: 3}"],
+    [TOLD, "data.train=[a.csv, {path: b.tsv, language: fra}, {path: c.tsv, columns: {language: 3}}, d.jsonl.gz]"],
+    ["source.language=embedding", "head=tags"],
     [FEATURES, "head.share_vocabulary=true"],
     ["decoder.attention.normalization=entmax15", "decoder.copy_source=true"],
     ["head.normalization=sparsemax", "training.label_smoothing=0.1"],

@@ -204,7 +204,7 @@ def test_bad_overrides(text: str, message: str) -> None:
     ("source: {features: {mode: symbols}}", r":1: source.features.column is missing, expected a column: a "
                                              r"number from 1"),
     ("source: {features: {column: 3, separator: ''}}", r"given '', expected text of at least one character"),
-    ("data: {columns: 3}", r"data.columns: given 3, expected a mapping from source, target, features to a column"),
+    ("data: {columns: 3}", r"data.columns: given 3, expected a mapping from source, target, features, language"),
     ("data: {columns: {source: true}}", r"data.columns.?.*: given true, expected a mapping from source"),
     ("data: {columns: {scource: 1}}", r"unknown role 'data.columns.scource'; did you mean source\?\n  fix: the keys of "
                                       r"data.columns are: source, target, features"),

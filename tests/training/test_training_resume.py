@@ -30,7 +30,8 @@ from training_helpers import (
     write_pairs,
 )
 
-DROPOUT = {"encoder": {"dropout": 0.2, "embedding_dropout": 0.1}, "decoder": {"dropout": 0.2}}
+DROPOUT = {"encoder": {"dropout": 0.2, "embedding_dropout": 0.1, "variational_dropout": True, "weight_dropout": 0.2},
+           "decoder": {"dropout": 0.2, "weight_dropout": 0.1, "symbol_dropout": 0.1}}
 CASES: dict[str, dict[str, Any]] = {
     "adam": {},
     "adamw, two batches an update": {"optimizer": "adamw", "weight_decay": 0.01, "accumulate": 2, "epochs": 6},

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from seqloom.cli.options import Device, Engine, Quiet, RunFolder, SetDecoding, Source, Target, Threads, pairs
+from seqloom.cli.options import Device, Engine, Languages, Quiet, RunFolder, SetDecoding, Source, Target, Threads, pairs
 from seqloom.cli.streams import note, say
 from seqloom.errors import UsageError
 
@@ -39,6 +39,7 @@ def tune_decoding(
         "Make the best options the run's own, if they are better by more than chance."))] = False,
     json_output: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     set_options: SetDecoding = None,
+    language: Languages = None,
     engine: Engine = "auto",
     device: Device = "auto",
     threads: Threads = None,
@@ -64,8 +65,9 @@ def tune_decoding(
                          fix="seqloom tune-decoding RUN FILE, or --source FILE --target FILE")
     predictor = open_predictor([run], engine, device, threads, quiet=quiet)
     changes = decoding_options(set_options)
-    found = tune(predictor, corpora_of(files or [], parallel), metric=metric, tokenize=tokenize, tried=tried,
-                 changes=changes, reporter=reporter_for(quiet=quiet))
+    corpora = corpora_of(files or [], parallel, languages=language or [])
+    found = tune(predictor, corpora, metric=metric, tokenize=tokenize, tried=tried, changes=changes,
+                 reporter=reporter_for(quiet=quiet))
     say(json.dumps(found.to_json(), ensure_ascii=False, allow_nan=False) if json_output else as_text(found, run))
     if not apply:
         return

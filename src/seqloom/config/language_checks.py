@@ -31,7 +31,7 @@ def languages(config: Config) -> Problems:
                           "give it one, as in `language: fra`, or name the column that has it: columns: {language: 3}")
 
 
-def steps(config: Config) -> Problems:
+def language_of_tags(config: Config) -> Problems:
     """A symbol in front of the source has no tag."""
     if isinstance(config.source, TextSourceConfig) and config.source.language == "symbol" and \
             isinstance(config.head, TagsHeadConfig):
@@ -52,4 +52,4 @@ def _corpora(config: Config) -> Iterator[tuple[str, CorpusConfig]]:
             yield f"data.{side}.{number}", corpus
 
 
-LANGUAGE_CHECKS: tuple[Callable[[Config], Problems], ...] = (languages, steps)
+LANGUAGE_CHECKS: tuple[Callable[[Config], Problems], ...] = (languages, language_of_tags)

@@ -231,8 +231,9 @@ def _plain_layout(row: Row, request: Request) -> Layout:
     """The layout without a header: numbers as given; for inputs the first good row decides what is compact."""
     where = f"{request.name}:{row.number}"
     named = any(isinstance(request.columns.get(role), str) for role in request.roles)
+    unsaid = any(role not in request.columns and role not in DEFAULT_COLUMNS for role in request.roles)
     compact = _ranks(request) if request.inputs and len(row.cells) == len(request.roles) else None
-    if named and compact:
+    if (named or unsaid) and compact:
         return Layout(None, compact)
     return Layout(_positions(request, row.cells if named else None, where), compact)
 

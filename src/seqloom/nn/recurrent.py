@@ -124,8 +124,8 @@ class RecurrentLayer(nn.Module):
 
     def drawn(self) -> list[Cell]:
         """The cell of each direction; in training with the recurrent weights that dropout leaves."""
-        return [drop_weights(cell, self.weight_dropout, self.training)
-                for cell in self.cells]  # type: ignore[arg-type]
+        cells: list[Cell] = list(self.cells)  # type: ignore[arg-type]
+        return [drop_weights(cell, self.weight_dropout, self.training) for cell in cells]
 
     def forward(self, inputs: Float[Tensor, "B S I"], mask: Bool[Tensor, "B S"],
                 state: CellState | None = None) -> tuple[Float[Tensor, "B S O"], CellState]:
