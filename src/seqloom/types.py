@@ -115,13 +115,15 @@ class Loss(NamedTuple):
     """A sum and the number of things summed; divided once, after accumulation and all-reduce.
 
     total: loss sum in nats (scalar); count: real target positions; correct: positions whose best id is the target;
-    state: where the text of the batch goes on in the next one, what the model has to know of it; None elsewhere.
+    state: where the text of the batch goes on in the next one, what the model has to know of it; None elsewhere;
+    risk: sum over sentences of their expected risk, where training makes it small; None elsewhere.
     """
 
     total: Any
     count: Any
     correct: Any
     state: Any = None
+    risk: Any = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ ALL = ["head.tie_embeddings=all", "head.share_vocabulary=true", "decoder.embeddi
 FEATURES = "source.features.column=3"
 TOLD = "source.language=symbol"
 IN_STEP = ["decoder.context=in_step", "encoder.bidirectional=false"]
+RISK = "training.objective.kind=minimum_risk"
 
 REFUSED: list[tuple[str, list[str], str]] = [
     ("corpora", ["data.train={source: a.en}"], r"data.train.0: given source, expected path, or source and target"),
@@ -130,6 +131,14 @@ REFUSED: list[tuple[str, list[str], str]] = [
     ("tags", ["head=tags", "source.reverse=true"], r"head.kind is tags and source.reverse is true"),
     ("history", ["head=label", "training.teacher_forcing.ratio=0.5"],
      r"training.teacher_forcing is given, but head.kind is label, which does not go on from answers of its own"),
+    ("objective", ["head=label", RISK], r"minimum_risk, but head.kind is label: the risk is that of whole sequences"),
+    ("objective", ["head=tags", RISK], r"minimum_risk, but head.kind is tags: the risk is that of whole sequences"),
+    ("objective", [*LANGUAGE, RISK], r"minimum_risk, but head.kind is language: the risk is that of whole sequences"),
+    ("objective", [RISK, "training.objective.candidates=1", "training.objective.include_target=false"],
+     r"candidates is 1 and include_target false: a single candidate has all of the probability"),
+    ("objective", [RISK, "head.normalization=entmax15"],
+     r"head.normalization is entmax15: candidates may have probability 0, whose logarithm has no gradient"),
+    ("objective", [RISK, "training.objective.likelihood_weight=1"], r"likelihood_weight is 1: the risk has no weight"),
     ("one_text", [*LANGUAGE, "data.drop_duplicates=true"],
      r"data.drop_duplicates is true, but head.kind is language, which reads one text without a source"),
     ("characters", ["source.characters={}", "source.tokenizer=jamo"],

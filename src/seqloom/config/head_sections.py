@@ -41,7 +41,7 @@ class SequenceHeadConfig(HeadSection):
     """A sequence of symbols, one after the other until an end."""
 
     reads: ClassVar[tuple[str, ...]] = ("bridge", "decoder", "training.teacher_forcing", "training.label_smoothing",
-                                        "decoding")
+                                        "training.objective", "decoding")
     kind: Literal["sequence"] = "sequence"
     tokenizer: TokenizerConfig = text(TokenizerConfig(), "Tokenizer of the target.")
     pretrained: PretrainedConfig | None = text(None, "Start the target embeddings from these vectors.")

@@ -34,6 +34,7 @@ SHORTHANDS = {
     "head.pretrained": "path",
     "training.schedule": "kind",
     "training.teacher_forcing": "ratio",
+    "training.objective": "kind",
 }
 
 # Suggestions differ from what was typed in at most this share of its last name's letters.

@@ -50,6 +50,8 @@ def idle_options() -> list[Idle]:
         Idle((f"{forcing}.slope",), f"{forcing}.decay", _one_of("linear")),
         Idle((f"{forcing}.k",), f"{forcing}.decay", _one_of("exponential", "inverse_sigmoid")),
         Idle((f"{forcing}.min_ratio",), f"{forcing}.decay", lambda value: value != "none"),
+        Idle(_within("training.objective", "risk", "candidates", "candidate_search", "include_target", "sharpness",
+                     "likelihood_weight"), "training.objective.kind", _one_of("minimum_risk")),
         Idle(("training.average_decay",), "training.average", _one_of("ema")),
         Idle(("training.average_count",), "training.average", _one_of("last")),
         Idle(_within("decoding", "temperature", "top_k", "top_p", "seed"), "decoding.strategy",
@@ -58,7 +60,8 @@ def idle_options() -> list[Idle]:
 
 
 # Parts of the configuration that only some sources and heads look at.
-OPTIONAL_PARTS = ("encoder", "bridge", "decoder", "training.teacher_forcing", "training.label_smoothing", "decoding")
+OPTIONAL_PARTS = ("encoder", "bridge", "decoder", "training.teacher_forcing", "training.label_smoothing",
+                  "training.objective", "decoding")
 
 
 def unread_keys(config: Config) -> list[str]:

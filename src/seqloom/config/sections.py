@@ -40,7 +40,8 @@ from seqloom.config.source_sections import (
 __all__ = [
     "FORMAT_VERSION", "AttentionConfig", "BridgeConfig", "CharactersConfig", "Column", "Config", "CorpusConfig",
     "DataConfig", "DecoderConfig", "DecodingConfig", "EncoderConfig", "FeaturesConfig", "LabelHeadConfig",
-    "LanguageHeadConfig", "NoSourceConfig", "PretrainedConfig", "ScheduleConfig", "Section", "SequenceHeadConfig",
+    "LanguageHeadConfig", "NoSourceConfig", "ObjectiveConfig", "PretrainedConfig", "ScheduleConfig", "Section",
+    "SequenceHeadConfig",
     "TagsHeadConfig", "TeacherForcingConfig", "TextSourceConfig", "TokenizerConfig", "TrainingConfig",
 ]
 
@@ -163,6 +164,22 @@ class TeacherForcingConfig(Section):
         None, "Switch it off once free-running token accuracy on validation data reaches this.")
 
 
+class ObjectiveConfig(Section):
+    kind: Literal["likelihood", "minimum_risk"] = text(
+        "likelihood", "likelihood: that of the targets; minimum_risk: the expected error of the model's own answers "
+                      "(Shen et al. 2016, §3), for a model that is trained already: seqloom finetune.")
+    risk: Literal["exact_match", "cer", "wer", "bleu", "chrf", "rouge_l"] = text(
+        "cer", "Error of a candidate: its cer or wer, or 1 − exact_match, rouge_l, BLEU or chrF of the sentence.")
+    candidates: Positive = text(8, "Candidates for each sentence; fewer where several are the same.")
+    candidate_search: Literal["beam", "sampling"] = text(
+        "beam", "Candidates are the best that beam search finds, or draws from the model's distribution.")
+    include_target: bool = text(True, "The target is a candidate too.")
+    sharpness: float = text(1.0, "α: candidates count with their probability to this power, over the sum of all (Shen "
+                                 "et al. 2016, §3).", gt=0)
+    likelihood_weight: Fraction = text(
+        0.3, "Weight of the targets' negative log-likelihood; the risk has the rest (Edunov et al. 2018).")
+
+
 class TrainingConfig(Section):
     epochs: Positive = text(50, "At most this many passes over the training data.")
     max_steps: Positive | None = text(None, "At most this many updates.")
@@ -180,6 +197,7 @@ class TrainingConfig(Section):
     max_grad_norm: float = text(5.0, "Clip the gradient's norm at this; 0 does not clip.", ge=0)
     label_smoothing: Dropout = text(0.0, "Mass spread over all other symbols (Szegedy et al. 2016, §7).")
     teacher_forcing: TeacherForcingConfig = text(TeacherForcingConfig(), "Gold history or the model's own.")
+    objective: ObjectiveConfig = text(ObjectiveConfig(), "What training makes small.")
     validate_every: Positive | None = text(None, "Updates between validations; empty: once an epoch.")
     metric: Literal["auto", "exact_match", "bleu", "chrf", "ter", "wer", "cer", "rouge_l", "accuracy", "macro_f1",
                     "span_f1", "loss"] = text(

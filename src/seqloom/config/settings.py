@@ -63,6 +63,27 @@ def history(config: Config) -> Problems:
                       "from answers of its own", "leave training.teacher_forcing out")
 
 
+def objective(config: Config) -> Problems:
+    """A risk is about answers of which there are many, each with a probability."""
+    options = config.training.objective
+    if options.kind != "minimum_risk":
+        return
+    given = "training.objective.kind is minimum_risk"
+    if not isinstance(config.head, SequenceHeadConfig):
+        yield Problem(f"{given}, but head.kind is {config.head.kind}: the risk is that of whole sequences, which only "
+                      "head.kind sequence writes", "leave training.objective out")
+        return
+    if options.candidates == 1 and not options.include_target:
+        yield Problem(f"{given}, training.objective.candidates is 1 and include_target false: a single candidate has "
+                      "all of the probability, and nothing is learned", "set training.objective.candidates to 8")
+    if config.head.normalization != "softmax":
+        yield Problem(f"{given}, but head.normalization is {config.head.normalization}: candidates may have "
+                      "probability 0, whose logarithm has no gradient", "set head.normalization to softmax")
+    if options.likelihood_weight == 1:
+        yield Problem(f"{given}, but training.objective.likelihood_weight is 1: the risk has no weight",
+                      "set training.objective.likelihood_weight to 0.3, or training.objective to likelihood")
+
+
 def one_text(config: Config) -> Problems:
     """A language model reads one text in its order: what is about separate examples means nothing."""
     if not isinstance(config.head, LanguageHeadConfig):
@@ -134,4 +155,4 @@ def language_ties(config: Config) -> Problems:
 
 
 SETTING_CHECKS: tuple[Callable[[Config], Problems], ...] = (
-    setting, metric, tags, history, one_text, characters, nothing_to_copy, language_ties)
+    setting, metric, tags, history, objective, one_text, characters, nothing_to_copy, language_ties)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from seqloom.nn.alignment import AlignmentLoss
 from seqloom.nn.decoders import Choose, DecoderState, InStepDecoder, Outputs, RecurrentDecoder
@@ -16,6 +17,8 @@ from seqloom.types import Loss, Padded
 
 # Probabilities below this count as this in a mixture; the logarithm of an impossible copy stays finite.
 TINY = 1e-12
+# Numbers of logits that are kept at once where sequences are scored; the others are made again in the backward pass.
+SCORED_LOGITS = 2**22
 
 
 class SequenceModule(nn.Module):
@@ -89,6 +92,31 @@ class SequenceModule(nn.Module):
     def _best(self, memory: Memory, outputs: Outputs) -> Int[Tensor, "B K"]:
         with torch.no_grad():
             return self._log_probabilities(memory, outputs).argmax(2)
+
+    # --- whole sequences ---
+
+    def log_probabilities(self, memory: Memory, state: DecoderState, target: Padded) -> Float[Tensor, " B"]:
+        """log p of each sequence in `target` [B T+1], given what `begin` returned.
+
+        A sequence <s> … </s> is an answer; one that does not end with </s> is all answers that begin so.
+        """
+        ids = target.main
+        gold, mask = ids[:, 1:], real_positions(target.lengths - 1, ids.shape[1] - 1)
+        outputs = self.decoder.unroll(memory, state, ids[:, :-1])
+        if outputs.copy_gate is not None:
+            picked = self._picked(memory, outputs, gold)
+        else:
+            rows = max(1, SCORED_LOGITS // self.symbols)
+            parts = [checkpoint(self._picked, memory, Outputs(values.unsqueeze(0)), some.unsqueeze(0),
+                                use_reentrant=False, preserve_rng_state=False).squeeze(0)
+                     for values, some in zip(torch.split(outputs.values[mask], rows), torch.split(gold[mask], rows),
+                                             strict=True)]
+            joined = torch.cat(parts)
+            picked = joined.new_zeros(mask.shape).masked_scatter(mask, joined)
+        return picked.masked_fill(~mask, 0.0).sum(1)
+
+    def _picked(self, memory: Memory, outputs: Outputs, ids: Int[Tensor, "B T"]) -> Float[Tensor, "B T"]:
+        return self._log_probabilities(memory, outputs).gather(2, ids.unsqueeze(2)).squeeze(2)
 
     # --- one step at a time ---
 

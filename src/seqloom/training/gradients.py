@@ -25,6 +25,7 @@ from seqloom.nn.memory import Memory
 from seqloom.training.captured import Backend, CapturedPasses, CudaGraphs, Pass, can_be_captured, moved, rounded
 from seqloom.training.history import draw_own_history
 from seqloom.training.loader import Loader
+from seqloom.training.minimum_risk import MinimumRisk
 from seqloom.training.prepare import Prepared
 from seqloom.training.seeds import derived_seed, generator
 from seqloom.training.ways import ways
@@ -38,18 +39,20 @@ TOLD = 5  # splits that are said; all are counted
 @dataclass(frozen=True, slots=True)
 class Sums:
     """total: loss in nats over `count` target tokens; norm: of the gradient of total / count, before clipping;
-    clipped: whether it was; splits: batches halved for want of memory."""
+    clipped: whether it was; splits: batches halved for want of memory; risk: see Loss, 0 where there is none."""
 
     total: float
     count: int
     norm: float
     clipped: bool
     splits: int
+    risk: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class UnreadSums:
-    """Sums as they are on the device, where reading them would wait for it. numbers: total, count and norm."""
+    """Sums as they are on the device, where reading them would wait for it. numbers: total, count, norm and risk.
+    """
 
     numbers: Tensor
     limit: float
@@ -61,8 +64,8 @@ def read(unread: Sequence[UnreadSums]) -> list[Sums]:
     if not unread:
         return []
     numbers = torch.stack([one.numbers for one in unread]).tolist()
-    return [Sums(total, int(count), norm, bool(one.limit) and norm > one.limit, one.splits)
-            for one, (total, count, norm) in zip(unread, numbers, strict=True)]
+    return [Sums(total, int(count), norm, bool(one.limit) and norm > one.limit, one.splits, risk)
+            for one, (total, count, norm, risk) in zip(unread, numbers, strict=True)]
 
 
 class Part(NamedTuple):
@@ -77,15 +80,18 @@ class Gradients:
     """Leaves the gradient of one update in the parameters. `loader` makes the batches of coming updates."""
 
     def __init__(self, model: Model, data: Prepared, options: TrainingConfig, device: torch.device,
-                 say: Callable[[str], None], *, backend: Backend | None = None) -> None:
-        """backend: what captures passes; on a GPU CUDA graphs when none is given, elsewhere nothing is captured."""
+                 say: Callable[[str], None], *, backend: Backend | None = None,
+                 risk: MinimumRisk | None = None) -> None:
+        """backend: what captures passes; on a GPU CUDA graphs when none is given, elsewhere nothing is captured. risk:
+        the loss in place of the model's own."""
         self.model, self.data, self.options, self.device, self.say = model, data, options, device, say
         self.parameters = [p for p in model.parameters() if p.requires_grad]
         self.small = sum(p.numel() for p in self.parameters) < SMALL_MODEL
         self.told = 0
         if backend is None and device.type == "cuda":
             backend = CudaGraphs()
-        self.captures = backend is not None and can_be_captured(model) and not data.carries_state
+        self.risk = risk
+        self.captures = (backend is not None and can_be_captured(model) and not data.carries_state and risk is None)
         self._pass: Pass = self._pass_over
         if backend is not None and self.captures:
             self._pass = CapturedPasses(self._static_pass, self.parameters, device, backend, say)
@@ -104,6 +110,8 @@ class Gradients:
         """As `of`, without waiting for the device."""
         parts = [Part(number, 0, len(indices)) for number, indices in enumerate(batches)]
         splits, before = 0, self.carried
+        if self.risk is not None:
+            self.risk.step = step
         while True:
             losses: list[Loss] = []
             self.carried, self._ended = before, []
@@ -117,7 +125,9 @@ class Gradients:
         exact = torch.float32 if self.device.type == "mps" else torch.float64
         total = torch.stack([loss.total.to(exact) for loss in losses]).sum()
         count = torch.stack([loss.count.to(exact) for loss in losses]).sum()
-        return UnreadSums(torch.stack([total, count, self._scale(count)]), self.options.max_grad_norm, splits)
+        risks = [loss.risk.to(exact) for loss in losses if loss.risk is not None]
+        risk = torch.stack(risks).sum() if risks else torch.zeros_like(total)
+        return UnreadSums(torch.stack([total, count, self._scale(count), risk]), self.options.max_grad_norm, splits)
 
     def tensors(self) -> dict[str, Tensor]:
         """What a checkpoint keeps: the state that the next window of a text begins with."""
@@ -223,9 +233,9 @@ class Gradients:
 
     def _run(self, batch: Batch, own: Tensor | None, state: Memory | None = None) -> Loss:
         with self._precision():
-            loss: Loss = self.model(batch, own, state)
+            loss: Loss = self.model(batch, own, state) if self.risk is None else self.risk(batch, own)
             loss.total.backward()
-        return Loss(loss.total.detach(), loss.count, loss.correct, loss.state)
+        return loss._replace(total=loss.total.detach())
 
     def _own_history(self, indices: Ints, part: Part, step: int, gold_ratio: float) -> Tensor | None:
         """Drawn for the whole batch, so that halves see what the whole would have seen."""

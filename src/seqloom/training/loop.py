@@ -32,6 +32,7 @@ from seqloom.training.gradients import Gradients, Sums, UnreadSums, is_out_of_me
 from seqloom.training.guard import MAX_BAD_UPDATES, Guard
 from seqloom.training.history import gold_ratio
 from seqloom.training.memory import peak_memory
+from seqloom.training.minimum_risk import minimum_risk
 from seqloom.training.optimizers import Schedule, base_rate, build_optimizer
 from seqloom.training.prepare import Prepared
 from seqloom.training.signals import StopSignals
@@ -62,7 +63,8 @@ class Trainer:
             load_weights(self.model, start, str(folder))
         self.model.to(self.device)
         self.optimizer = build_optimizer(self.options, self.model.parameters())
-        self.gradients = Gradients(self.model, data, self.options, self.device, reporter.say)
+        self.gradients = Gradients(self.model, data, self.options, self.device, reporter.say,
+                                   risk=minimum_risk(config, self.model, data.head))
         self.averaging = Averaging(self.options, self.model)
         self.guard = Guard(self.model, self.optimizer, self.averaging)
         # Optimisers in one kernel leave an update out by themselves when its gradient is not finite.
@@ -213,6 +215,8 @@ class Trainer:
                 continue
             progress.bad_in_a_row = 0
             progress.loss_sum += sums.total
+            progress.risk_sum += sums.risk
+            progress.sentences += sum(map(len, batches))
             progress.tokens += sums.count
             progress.clipped += sums.clipped
             progress.updates += 1
@@ -311,6 +315,8 @@ class Trainer:
         progress = self.progress
         done = progress.epoch + progress.batch / max(self.updates_per_epoch, 1)
         trained = {"train_loss": progress.loss_sum / max(progress.tokens, 1)} if progress.step else {}
+        if progress.step and self.gradients.risk is not None:
+            trained["train_risk"] = progress.risk_sum / max(progress.sentences, 1)
         return {"step": progress.step, "epoch": round(done, 3), "seconds": round(progress.seconds, 1), **trained,
                 "learning_rate": self.schedule.at(max(progress.step, 1)),
                 "tokens_per_second": round(progress.tokens / max(progress.train_seconds, 1e-9), 1),
@@ -354,6 +360,8 @@ class Trainer:
             total = min(total, self.options.max_steps)
         rate = progress.tokens / max(progress.train_seconds, 1e-9)
         note = f"epoch {progress.epoch + 1}, loss {loss:.3f}, {rate:,.0f} tokens/s"
+        if self.gradients.risk is not None:
+            note += f", risk {progress.risk_sum / max(progress.sentences, 1):.3f}"
         if self.options.max_minutes is not None:
             note += f", at most {duration(self.options.max_minutes * 60 - progress.seconds)} left"
         self.reporter.progress("training", progress.step, total, note)

@@ -52,13 +52,16 @@ class Progress(BaseModel):
     updates: int = 0
     clipped: int = 0
     loss_sum: float = 0.0
+    risk_sum: float = 0.0
+    sentences: int = 0
     tokens: int = 0
     train_seconds: float = 0.0
 
     def begin_interval(self) -> None:
         """A validation is done: count anew."""
         self.updates = self.clipped = self.tokens = 0
-        self.loss_sum = self.train_seconds = 0.0
+        self.sentences = 0
+        self.loss_sum = self.risk_sum = self.train_seconds = 0.0
 
     @classmethod
     def stored(cls, numbers: Any) -> Progress:

@@ -113,6 +113,8 @@ def validation_line(row: dict[str, Any], metric: str, best: bool) -> str:
     shown = ["before the first update:"]
     if row["step"]:
         shown = [f"epoch {row['epoch']:.1f}", f"step {row['step']:,}", f"loss {row['train_loss']:.3f}"]
+        if "train_risk" in row:
+            shown.append(f"risk {row['train_risk']:.3f}")
     shown.append(f"valid {row['valid_loss']:.3f}")
     if metric != "loss":
         macro = f" (mean of languages {row[f'macro_{metric}']:.4g})" if f"macro_{metric}" in row else ""
