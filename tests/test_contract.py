@@ -1,7 +1,8 @@
 """One contract over every pair of source and head in the table SETTINGS: listed there, a pair is tried here.
 
 What a source offers to be tried: examples of its own, in MADE below (a kind that stands in SETTINGS and has none there
-fails). What a head offers: targets, in TARGETS. A pair without a source has its examples from the head's own texts.
+fails), also for further ways of reading a kind. What a head offers: targets, in TARGETS. A pair without a source has
+its examples from the head's own texts.
 The contract: an answer does not depend on its neighbours, on padding, or on order; the gradient is the numeric one in
 float64 and reaches every parameter; a saved run answers the same; a bad line is answered with its reason.
 """
@@ -34,9 +35,14 @@ from tiny import CPU, Tiny, config_of, gradients, normal, one_thread, randomise
 
 __all__ = ["one_thread"]
 
-INSIDE = "text with characters"  # a second way to read a kind that stands in the table once
-PAIRS = [(source, head) for source, heads in ({**SETTINGS, INSIDE: SETTINGS["text"]}).items() for head in heads
-         if (PACKAGE / "heads" / f"{head}.py").is_file()]  # listed is what will be there; a file is what is
+INSIDE = "text with characters"
+# Further ways of reading a kind, which stands in the table once. Where positions become fewer, no step has a tag.
+WAYS = {INSIDE: "text", **{f"{media.options['kind']}: {name}": media.options["kind"] for name, media in MEDIA.items()
+                           if name not in ("image", "features", "frames")}}
+PAIRS = [(source, head) for source, heads in ({**SETTINGS, **{way: SETTINGS[kind] for way, kind in WAYS.items()}}
+                                              ).items() for head in heads
+         if (PACKAGE / "heads" / f"{head}.py").is_file()  # listed is what will be there; a file is what is
+         and (head != "tags" or ":" not in source)]
 every_pair = pytest.mark.parametrize(("source", "head"), PAIRS)
 COUNT = len(LENGTHS)
 EPSILON = 1e-6
@@ -80,6 +86,7 @@ MADE: Mapping[str, tuple[dict[str, Any], Callable[[Path, Sequence[str]], list[Re
     "features": (MEDIA["features"].options, media("features")),
     "frames": (MEDIA["frames"].options, media("frames")),
     "none": ({"kind": "none"}, running_texts),
+    **{way: (MEDIA[way.partition(": ")[2]].options, media(way.partition(": ")[2])) for way in WAYS if way != INSIDE},
 }
 # kind of head → (options of its section, five targets); tags are as many as LENGTHS says
 TARGETS: Mapping[str, tuple[dict[str, Any], tuple[str, ...]]] = {
@@ -101,9 +108,11 @@ def examples_of(source: str, head: str) -> tuple[Record, ...]:
 
 @cache
 def task_of(source: str, head: str, dtype: torch.dtype = torch.float32) -> Tiny:
+    pyramid = MADE[source][0].get("subsampling", {}).get("kind") == "pyramid"
     config = config_of({
         "source": MADE[source][0], "head": {"kind": head, **TARGETS[head][0]},
-        "encoder": {"hidden_size": 4}, "decoder": {"hidden_size": 6, "embedding_size": 5},
+        "encoder": {"hidden_size": 4, "layers": 2 if pyramid else 1},
+        "decoder": {"hidden_size": 6, "embedding_size": 5},
         "decoding": {"max_length": 5, "beam_size": 2 if head == "sequence" else 1}})
     examples = examples_of(source, head)
     made = head_class(head).fit(config, examples)
@@ -135,7 +144,7 @@ def loss_of(task: Tiny, batch: Batch) -> Loss:
 
 def answers(task: Tiny, given: Sequence[Record]) -> list[Prediction]:
     predictor = Predictor(task.source, task.head, task.engine(), task.config.decoding)
-    return list(predictor.predict_records(given))
+    return list(predictor.predict_records(given, attention=True))
 
 
 def assert_same(found: Sequence[Prediction], expected: Sequence[Prediction], tolerance: float = 1e-5) -> None:
@@ -143,6 +152,8 @@ def assert_same(found: Sequence[Prediction], expected: Sequence[Prediction], tol
         assert (one.text, one.tokens, one.stopped) == (other.text, other.tokens, other.stopped)
         assert one.score == pytest.approx(other.score, abs=tolerance, rel=tolerance)
         np.testing.assert_allclose(one.token_scores, other.token_scores, atol=tolerance)
+        if one.attention is not None:
+            np.testing.assert_allclose(one.attention, other.attention, atol=tolerance)
 
 
 # --- the contract ----------------------------------------------------------------------------------------------------
@@ -160,6 +171,17 @@ def test_an_answer_does_not_depend_on_its_neighbours(source: str, head: str) -> 
     assert all(answer.stopped != "error" for answer in together), [answer.error for answer in together]
     assert_same(answers(task, given[::-1])[::-1], together)
     assert_same([answers(task, [example])[0] for example in given], together)
+
+
+@pytest.mark.parametrize(("source", "head"), [(source, head) for source, head in PAIRS if source != "none"])
+def test_attention_lies_on_real_positions_and_each_has_a_name(source: str, head: str) -> None:
+    task, given = task_of(source, head), examples_of(source, head)
+    for example, answer in zip(given, answers(task, given), strict=True):
+        encoded = task.model.encode(to_tensors(pad([task.item(example)]), CPU))
+        assert len(task.source.memory_tokens(task.item(example), example)) == int(encoded.mask.sum())
+        if answer.attention is not None:
+            assert answer.attention.shape[1] == len(answer.source_tokens)
+            np.testing.assert_allclose(answer.attention.sum(1), 1, atol=1e-5)
 
 
 @every_pair
@@ -229,5 +251,6 @@ def test_a_bad_line_is_answered_with_its_reason(source: str, head: str) -> None:
     found = answers(task, [given[0], bad, given[1]])
     assert [answer.stopped == "error" for answer in found] == [False, True, False]
     assert found[1].where.endswith(":99")
+    assert ("gone" in found[1].error) == ("gone" in bad.text("source"))
     assert found[1].error
     assert_same([found[0], found[2]], answers(task, given[:2]))

@@ -118,8 +118,8 @@ def test_every_task_has_a_valid_configuration(name: str) -> None:
     assert config.head.kind in ("sequence", "label", "tags", "language")
 
 
-# Below what 10 to 40 seconds of training reached in one thread: 1, 0.998 and 1.
-FIGURES = {"classify": 0.98, "tag": 0.99, "summarize": 0.97}
+# Below what 5 to 75 seconds of training reached in one thread: 1, 1, 1, 0.997 and 1.
+FIGURES = {"classify": 0.98, "tag": 0.99, "summarize": 0.97, "speech": 0.97, "vectors": 0.97}
 
 
 @pytest.mark.slow

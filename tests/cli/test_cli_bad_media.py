@@ -137,6 +137,7 @@ def test_a_bad_file_costs_its_own_line_alone(name: str, tmp_path: Path, cli: Com
     assert f"train: {len(lines):,} lines, {len(good):,} usable, {len(case.bad):,} bad" in done.err
 
     done = cli("predict", tmp_path / "run", data, "--format", "jsonl", "--threads", "1")
+    assert "not seen in training" not in done.err  # bytes of pictures are no symbols
     assert done.code == 0
     answers = [json.loads(line) for line in done.out.splitlines()]
     assert [("error" in answer) for answer in answers] == [False, *[True] * len(case.bad), *[False] * len(good[1:])]

@@ -112,8 +112,9 @@ def test_a_backbone_is_not_exported(saved: tuple[str, Any], tmp_path: Path) -> N
     from seqloom.export.weights import Weights
 
     config, *_ = task_of(saved[0], tmp_path, frozen=True)
-    with pytest.raises(UsageError, match="a pretrained network is not exported"):
+    with pytest.raises(UsageError, match="a pretrained network is not exported: its layers are") as raised:
         image_encoder(Graph("encoder"), config, Weights({}, config, ""))
+    assert "--engine torch" in raised.value.fix
 
 
 def test_what_cannot_be_a_backbone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -241,6 +241,28 @@ def test_mixture_by_hand(case: str) -> None:
         assert sum(found) == pytest.approx(1, abs=1e-9)
 
 
+@pytest.mark.parametrize("case", ["copying", "both"])
+@pytest.mark.parametrize("copied", [False, True])
+def test_the_loss_of_a_mixture_is_that_of_its_steps(case: str, copied: bool) -> None:
+    """In value, in gradient, and in what counts as right."""
+    module, memory, target = module_of(case).eval(), memory_of(8), target_of(8, copied=copied)
+    found = module.loss(memory, target)
+    read, state = module.begin(memory)
+    total, right = torch.zeros((), dtype=torch.float64), 0
+    for t in range(target.main.shape[1] - 1):
+        scores, _, state = module.step(read, state, target.main[:, t : t + 1])
+        for row in range(8):
+            if t + 1 < int(target.lengths[row]):
+                gold = int(target.main[row, t + 1])
+                total = total - scores[row, 0, gold]
+                right += int(scores[row, 0].argmax()) == gold
+    torch.testing.assert_close(found.total, total)
+    assert int(found.correct) == right
+    expected = gradients(total, module)
+    for name, gradient in gradients(found.total, module).items():
+        torch.testing.assert_close(gradient, expected[name], rtol=1e-8, atol=1e-11)
+
+
 def test_only_a_sentence_with_a_symbol_can_copy_it() -> None:
     """Sources of lengths 1, 2: neither reaches symbol 10; the first of them not even 9."""
     module, memory = module_of("copying").eval(), memory_of(8)

@@ -10,6 +10,7 @@ import torch
 from numpy import allclose, einsum, tanh
 from torch import Tensor
 
+from seqloom.nn.kernels.additive import additive_scores
 from seqloom.nn.scores import SCORES, Score
 from seqloom.types import Floats
 from tiny import normal, randomise
@@ -230,3 +231,32 @@ def test_general_by_hand() -> None:
     score.load_state_dict({"weight": torch.tensor([[1.0, 0, 2], [0, 3, 1]])})
     found = score(torch.tensor([[[1.0, 2.0]]]), score.keys(torch.ones(1, 1, 3)), None)
     assert found.item() == 11
+
+
+# --- the kernel of the additive one ----------------------------------------------------------------------------------
+
+
+def plain_additive(query: Tensor, keys: Tensor, vector: Tensor) -> Tensor:
+    return torch.tanh(query.unsqueeze(2) + keys.unsqueeze(1)) @ vector
+
+
+@pytest.mark.parametrize("K", [1, 2, 5])
+def test_additive_scores_are_the_formula_in_value_and_gradient(K: int) -> None:
+    query, keys, vector = (part.requires_grad_() for part in (normal(B, K, 4, seed=4), normal(B, S, 4, seed=5),
+                                                              normal(4, seed=6)))
+    torch.testing.assert_close(additive_scores(query, keys, vector), plain_additive(query, keys, vector))
+    assert torch.autograd.gradcheck(additive_scores, (query, keys, vector))
+
+
+def test_additive_scores_of_half_precision_are_fp32() -> None:
+    query, keys, vector = (part.bfloat16() for part in (normal(B, 3, 4, seed=4), normal(B, S, 4, seed=5), normal(4)))
+    with torch.autocast("cpu", torch.bfloat16):
+        found = additive_scores(query, keys, vector)
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(found, plain_additive(query.float(), keys.float(), vector.float()))
+
+
+def test_additive_scores_have_no_second_gradient() -> None:
+    query, keys, vector = (part.requires_grad_() for part in (normal(B, 3, 4), normal(B, S, 4), normal(4)))
+    with pytest.raises(RuntimeError, match="the additive score's kernel has a gradient, but not a gradient of its"):
+        torch.autograd.grad(additive_scores(query, keys, vector).sum(), query, create_graph=True)

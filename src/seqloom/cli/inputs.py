@@ -72,7 +72,8 @@ class Inputs:
 
     def notice(self, record: Record, item: Item) -> None:
         """Count a record with symbols that the run does not know."""
-        if any((numbers == UNKNOWN).any() for numbers in item.fields.values()):
+        has_symbols = self.predictor.source.has_symbols or self.predictor.head.is_stream  # not the bytes of a picture
+        if has_symbols and any((numbers == UNKNOWN).any() for numbers in item.fields.values()):
             self.unknown += 1
             self.first_unknown = self.first_unknown or record.where
 

@@ -56,8 +56,10 @@ def image_encoder(graph: Graph, config: Config, weights: Weights, before: Before
     source = config.source
     assert isinstance(source, ImageSourceConfig)
     if source.backbone is not None:
-        raise UsageError("source.backbone is given, and a pretrained network is not exported",
-                         fix="predict with --engine torch")
+        raise UsageError("source.backbone is given, and a pretrained network is not exported: its layers are another "
+                         "library's, and graphs are built from our own",
+                         fix="predict, evaluate, explain and serve with --engine torch, which does all that graphs do; "
+                             "a run without source.backbone, with convolutions of our own, is exported")
     given = graph.input("main", "uint8", ["B", source.height, source.width, source.depth])
     graph.input("lengths", "int64", ["B"])
     read = _pictures(graph, given, source, weights)

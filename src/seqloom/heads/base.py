@@ -198,6 +198,25 @@ class HeadBase(ABC):
         """Read what `save` wrote. Raises RunFolderError."""
 
 
+class SymbolsHead(HeadBase):
+    """A head that answers with a row of a tokenizer's symbols."""
+
+    has_symbols = True
+    tokenizer: Tokenizer
+
+    @property
+    def size(self) -> int:
+        """Number of symbols."""
+        return self.tokenizer.size
+
+    @property
+    def symbols(self) -> list[str]:
+        return self.tokenizer.symbols
+
+    def describe(self) -> str:
+        return f"{self.size:,} symbols ({self.config.tokenizer.kind})"
+
+
 class ClassesHead(HeadBase):
     """A head that answers with one of the classes that training data had: labels or tags."""
 

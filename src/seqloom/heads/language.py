@@ -17,7 +17,7 @@ from seqloom.data.batching import pad
 from seqloom.data.storage import read_json, write_json
 from seqloom.data.tokenizers import Tokenizer, fit_tokenizer, load_tokenizer
 from seqloom.errors import DataError
-from seqloom.heads.base import Example, HeadBase, SetAside
+from seqloom.heads.base import Example, SetAside, SymbolsHead
 from seqloom.search import search
 from seqloom.sources.text import insert_rows
 from seqloom.types import END, UNKNOWN, Engine, Hypothesis, Ints, Item, Padded, Prediction, Record
@@ -40,11 +40,10 @@ class TextScore(NamedTuple):
     unknown: int
 
 
-class Head(HeadBase):
+class Head(SymbolsHead):
     """Texts as rows of ids; an answer is a hypothesis of the search, that goes on from a prompt."""
 
     kind = "language"
-    has_symbols = True
     is_stream = True
 
     def __init__(self, config: LanguageHeadConfig, tokenizer: Tokenizer) -> None:
@@ -118,17 +117,8 @@ class Head(HeadBase):
     def metric(self) -> str:
         return "loss"
 
-    @property
-    def size(self) -> int:
-        """Number of symbols."""
-        return self.tokenizer.size
-
-    @property
-    def symbols(self) -> list[str]:
-        return self.tokenizer.symbols
-
     def describe(self) -> str:
-        return f"the next of {self.size:,} symbols ({self.config.tokenizer.kind})"
+        return f"the next of {super().describe()}"
 
     # --- the network ---
 

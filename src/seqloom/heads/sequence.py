@@ -14,7 +14,7 @@ from seqloom.data.shortlist import Shortlist
 from seqloom.data.storage import read_json, write_json
 from seqloom.data.tokenizers import Tokenizer, fit_tokenizer, load_tokenizer
 from seqloom.errors import DataError, UsageError
-from seqloom.heads.base import HeadBase
+from seqloom.heads.base import SymbolsHead
 from seqloom.search import search
 from seqloom.search.scoring import ScoredTarget, score_targets
 from seqloom.sources.text import insert_rows
@@ -26,11 +26,10 @@ if TYPE_CHECKING:
 STEM = "target"
 
 
-class Head(HeadBase):
+class Head(SymbolsHead):
     """Targets <s> … </s>; with copying, ids ≥ V are symbols of the sentence's own source."""
 
     kind = "sequence"
-    has_symbols = True
     metrics: ClassVar[Mapping[str, str]] = {name: name for name in (
         "exact_match", "wer", "cer", "bleu", "chrf", "ter", "rouge_1", "rouge_2", "rouge_l")}
     is_free_text = True
@@ -124,18 +123,6 @@ class Head(HeadBase):
     def bleu_tokenize(self) -> str:
         tokenizer = self.config.tokenizer
         return "none" if tokenizer.kind == "word" and tokenizer.split == "space" else "13a"
-
-    @property
-    def size(self) -> int:
-        """Number of symbols."""
-        return self.tokenizer.size
-
-    @property
-    def symbols(self) -> list[str]:
-        return self.tokenizer.symbols
-
-    def describe(self) -> str:
-        return f"{self.size:,} symbols ({self.config.tokenizer.kind})"
 
     # --- the network ---
 
