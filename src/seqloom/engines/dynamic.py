@@ -72,4 +72,4 @@ class DynamicEngine:
         with torch.no_grad():
             for parameter in parameters:
                 if parameter.grad is not None:
-                    parameter -= self.rate * parameter.grad
+                    parameter.add_(parameter.grad, alpha=-self.rate)
