@@ -1,7 +1,8 @@
 """A decoder written from the papers: one sentence, no padding, one step after another, with torch.nn's cells.
 
 Bahdanau et al. 2015 (query previous), Luong et al. 2015 (query current), Cho et al. 2014 (every step), Sutskever et al.
-2014 (initial), See et al. 2017 (coverage, copy gate). It takes weights by name and none of our code.
+2014 (initial), See et al. 2017 (coverage, copy gate); sparse weights by the package entmax, local-p attention by Luong
+et al. 2015, §3.2. It takes weights by name and none of our code.
 """
 
 from __future__ import annotations
@@ -9,9 +10,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+import entmax
 import torch
 from torch import Tensor, nn
 
+NORMALIZATIONS: dict[str, Any] = {"sparsemax": entmax.sparsemax, "entmax15": entmax.entmax15, "softmax": lambda scores,
+                                  dim: scores.exp() / scores.exp().sum(dim)}
 CELLS: dict[str, Any] = {"lstm": nn.LSTMCell, "gru": nn.GRUCell, "rnn_tanh": nn.RNNCell}
 
 
@@ -55,7 +59,18 @@ class ReferenceDecoder:
         scores = torch.stack([self.score(query, state) for state in memory])
         if self.attention.coverage:
             scores = scores + self.weights["context.attention.coverage_weight"] * covered
-        weights = scores.exp() / scores.exp().sum()
+        normalise = NORMALIZATIONS[self.attention.normalization]
+        if self.attention.local_window is None:
+            weights = normalise(scores, dim=0)
+        else:
+            D, name = self.attention.local_window, "context.attention.window"
+            hidden = torch.tanh(self.weights[f"{name}.transform.weight"] @ query)
+            p = len(memory) / (1 + torch.exp(-(self.weights[f"{name}.vector.weight"][0] @ hidden)))
+            window = [s for s in range(len(memory)) if p - D <= s <= p + D]
+            weights = torch.zeros(len(memory), dtype=torch.float64)
+            weights[window] = normalise(scores[window], dim=0)
+            for s in window:
+                weights[s] = weights[s] * torch.exp(-((s - p) ** 2) / (2 * (D / 2) ** 2))
         return sum((weight * state for weight, state in zip(weights, memory, strict=True)),
                    torch.zeros(memory.shape[1], dtype=torch.float64)), weights
 

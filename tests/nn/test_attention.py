@@ -8,8 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from seqloom.nn.attention import Attention
+from seqloom.nn.attention import Attention, LocalWindow
 from seqloom.nn.memory import real_positions
+from seqloom.nn.normalization import NORMALIZATIONS
 from seqloom.nn.scores import SCORES
 from tiny import normal, randomise
 
@@ -144,3 +145,72 @@ def test_coverage_pushes_away_from_what_has_been_read() -> None:
     assert weights[0, 0].tolist() == pytest.approx([0.1748777, 0.1748777, 0.4753669, 0.1748777], abs=1e-6)
     _, without = attention(QUERY, attention.keys(STATES), STATES, ALL_REAL)
     assert without[0, 0, 3].item() == pytest.approx(math.exp(2) / (1 + 2 * math.e + math.exp(2)))
+
+
+# --- other normalizations, local windows -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("normalization", NORMALIZATIONS)
+@pytest.mark.parametrize("window", [None, 1, 2, 9])
+@with_coverage
+def test_weights_of_every_kind(normalization: str, window: int | None, coverage: bool) -> None:
+    """Exactly 0 on padding, whose content does not matter; a sentence alone gets what it gets in a batch; the sum is 1,
+    with a window at most that; every gradient is the slope."""
+    attention = Attention("concat", M, M, hidden_size=7, coverage=coverage, normalization=normalization,
+                          window=window).double()
+    randomise(attention)
+    memory = normal(B, S, M)
+    values, weights = attend(attention, memory)
+    sums = weights.sum(2)
+    if window is None:
+        torch.testing.assert_close(sums, torch.ones_like(sums), rtol=0, atol=1e-12)
+    else:
+        assert (sums <= 1 + 1e-12).all()
+        assert (sums > 0).all()
+    assert not weights[~MASK.unsqueeze(1).expand(B, K, S)].any()
+    torch.testing.assert_close(values, torch.einsum("bks,bsm->bkm", weights, memory), rtol=0, atol=1e-12)
+    other = torch.where(MASK.unsqueeze(2), memory, 1e3 * normal(B, S, M, seed=8))
+    found = zip((values, weights), attend(attention, other), strict=True)
+    assert all(torch.equal(mine, their) for mine, their in found)
+    last = normal(B, K, S, seed=3).masked_fill(~MASK.unsqueeze(1), -torch.inf).softmax(2)
+    query = normal(B, K, M, seed=2)
+    for row, length in enumerate(LENGTHS.tolist()):
+        one = memory[row : row + 1, :length]
+        alone = attention(query[row : row + 1], attention.keys(one), one, MASK[row : row + 1, :length], None,
+                          2 * last[row : row + 1, :, :length])
+        torch.testing.assert_close(alone[1][0], weights[row, :, :length], rtol=0, atol=1e-13)
+
+    def numbers(query: Tensor, memory: Tensor, *_: Tensor) -> tuple[Tensor, Tensor]:
+        return attend(attention, memory, query=query)
+
+    inputs = (query.requires_grad_(), memory.requires_grad_(), *attention.parameters())
+    assert torch.autograd.gradcheck(numbers, inputs)
+
+
+def test_a_local_window_worked_by_hand() -> None:
+    """S = 4, W and v such that σ(vᵀ tanh(W q)) = 2.9/4, so p = 2.9. D = 2 and σ = 1: positions 1, 2, 3 are 1.9, 0.9 and
+    0.1 away; their scores are 0, 1, 2."""
+    attention = Attention("dot", 2, 2, hidden_size=1, window=2).double()
+    window = attention.window
+    assert window is not None
+    with torch.no_grad():
+        window.transform.weight.copy_(torch.eye(2))
+        window.vector.weight.copy_(torch.tensor([[math.log(2.9 / 1.1) / math.tanh(1), 0.0]]))
+    _, weights = attention(QUERY, attention.keys(STATES), STATES, ALL_REAL)
+    total = 1 + math.e + math.exp(2)
+    expected = [0.0, math.exp(-1.805) / total, math.exp(1 - 0.405) / total, math.exp(2 - 0.005) / total]
+    assert weights[0, 0].tolist() == pytest.approx(expected, abs=1e-7)
+
+
+@pytest.mark.parametrize("pull", [-1e4, 1e4])
+def test_a_window_at_either_end_holds_a_position(pull: float) -> None:
+    """In fp32 the centre rounds to 0 or to S, one position past the last; in half precision it is computed in fp32."""
+    window = LocalWindow(2, 1)
+    with torch.no_grad():
+        window.transform.weight.copy_(torch.eye(2))
+        window.vector.weight.copy_(torch.tensor([[pull, 0.0]]))
+    for dtype in (torch.float32, torch.bfloat16):
+        within, factors = window.to(dtype)(torch.ones(B, 1, 2, dtype=dtype), MASK)
+        assert within.any(2).all()
+        assert not (within & ~MASK.unsqueeze(1)).any()
+        assert factors.dtype == torch.float32

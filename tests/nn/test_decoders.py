@@ -30,6 +30,12 @@ CASES: dict[str, dict[str, Any]] = {
        for name, options in ATTENTION.items()},
     **{f"{name}-coverage-copy": {**options, "coverage": True, "copying": True, "cell": "rnn_tanh", "layers": 2}
        for name, options in ATTENTION.items()},
+    "entmax15": {"normalization": "entmax15"},
+    "entmax15, previous": {"normalization": "entmax15", "query": "previous", "copying": True, "score": "concat"},
+    "sparsemax, unfed": {"normalization": "sparsemax", "feeding": False, "cell": "gru"},
+    "sparsemax, coverage": {"normalization": "sparsemax", "coverage": True, "layers": 2},
+    "local": {"window": 1}, "local, unfed": {"window": 2, "feeding": False, "copying": True},
+    "local, sparse": {"window": 2, "normalization": "entmax15", "query": "previous", "coverage": True},
     "every step": {"context": "every_step", "cell": "gru"},
     "every step, deep": {"context": "every_step", "layers": 2, "residual": True},
     "initial": {"context": "initial"},
@@ -91,6 +97,21 @@ def test_decoder_is_the_reference(case: str) -> None:
             if CASES[case].get("coverage"):
                 assert outputs.coverage_loss is not None
                 torch.testing.assert_close(outputs.coverage_loss[row], torch.stack(trace.coverage_losses), **EXACT)
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if "-unfed-coverage" in case])
+def test_coverage_in_one_call_has_the_gradient_of_steps(case: str) -> None:
+    decoder = decoder_of(**CASES[case])
+    assert not decoder.is_sequential() or "previous" in case
+    memory, state = begin(decoder, case)
+    found = []
+    for unroll in (decoder.unroll, decoder.unroll_stepwise):
+        outputs = unroll(memory, state, TOKENS)
+        total = sum((part * normal(*part.shape, seed=9)).sum() for part in outputs if part is not None)
+        found.append(torch.autograd.grad(total, list(decoder.context.parameters()), allow_unused=True,  # type: ignore[arg-type]
+                                         retain_graph=True))
+    for ours, expected in zip(*found, strict=True):
+        torch.testing.assert_close(ours, expected, rtol=1e-9, atol=1e-12)
 
 
 def stepped(decoder: RecurrentDecoder, memory: Memory, state: DecoderState) -> Outputs:

@@ -310,6 +310,7 @@ def with_context() -> RecurrentDecoder:
 
 NOT_SERVED = {
     "coverage": lambda: decoder_of({"coverage": True}),
+    "a local window": lambda: decoder_of({"window": 2}),
     "two layers of a score": lambda: decoder_of({"score": "concat", "score_layers": 2}),
     "another score": lambda: with_score(OwnScore),
     "another additive score": lambda: with_score(OwnAdditive),

@@ -20,6 +20,9 @@ FEEDING = {"context": "attention", "attention": {"input_feeding": True}}
 CASES: list[tuple[dict[str, Any], str]] = [
     ({"decoder": {"context": "initial"}}, "encoder in one call, decoder in one call, products in "),
     ({"decoder": FEEDING}, "encoder in one call, decoder in its kernel, products in "),
+    ({"decoder": {"context": "attention", "attention": {"normalization": "entmax15"}}}, "decoder in its kernel, pro"),
+    ({"decoder": {"context": "attention", "attention": {"local_window": 3}}},
+     "decoder step by step, which is slow (attention.local_window is set)"),
     ({"decoder": {"context": "attention", "attention": {"coverage": True}}},
      "decoder step by step, which is slow (attention.coverage is on)"),
     ({"decoder": {"context": "attention", "attention": {"input_feeding": True, "score": "concat", "score_layers": 2}}},

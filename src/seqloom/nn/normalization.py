@@ -66,7 +66,8 @@ class Softmax(Normalization):
     @classmethod
     def backward(cls, gradient: Float[Tensor, "*rows N"], weights: Float[Tensor, "*rows N"],
                  ) -> Float[Tensor, "*rows N"]:
-        return weights * (gradient - (gradient * weights).sum(-1, keepdim=True))
+        found: Tensor = weights * (gradient - (gradient * weights).sum(-1, keepdim=True))
+        return found
 
     @classmethod
     def entropy(cls, weights: Float[Tensor, "*rows N"]) -> Float[Tensor, "*rows"]:
