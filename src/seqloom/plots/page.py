@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
+from seqloom.errors import counted
 from seqloom.plots.assets import LEVELS, document, script, style_sheet
 from seqloom.plots.labels import direction, ems, escaped, is_wide, visible
 from seqloom.plots.seen_page import seen_parts
@@ -58,7 +59,7 @@ def heading(view: View) -> str:
     facts = [f"{name} {score:.4f}{unit}" for name, score, unit in (("log-probability", prediction.score, " nats"),
                                                                    ("ranking score", prediction.ranking_score, ""))
              if not math.isnan(score)]
-    facts += [f"{len(prediction.tokens)} output tokens", f"{len(view.columns)} source tokens",
+    facts += [counted(len(prediction.tokens), "output token"), counted(len(view.columns), "source token"),
               STOPS.get(prediction.stopped, escaped(prediction.stopped))]
     lines.append('<ul class="facts muted">' + "".join(f"<li>{fact}</li>" for fact in facts) + "</ul>\n</header>")
     if view.note:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from seqloom.errors import counted
 from seqloom.insight.normalization import NORMALIZERS
 from seqloom.insight.steps import Steps
 from seqloom.plots.assets import document
@@ -50,8 +51,8 @@ def page_heading(subject: str, input_text: str | None, prediction: Prediction) -
     given = "" if input_text is None else (
         f'<dt>Input</dt><dd dir="auto">{escaped(visible(input_text, spaces=False))}</dd>')
     size = ' class="out"' if len(prediction.text) <= LARGE_OUTPUT else ""
-    facts = [f"log-probability {prediction.score:.4f} nats", f"{len(prediction.tokens)} output tokens",
-             f"{len(prediction.source_tokens)} source tokens", STOPS.get(prediction.stopped, prediction.stopped)]
+    facts = [f"log-probability {prediction.score:.4f} nats", counted(len(prediction.tokens), "output token"),
+             counted(len(prediction.source_tokens), "source token"), STOPS.get(prediction.stopped, prediction.stopped)]
     listed = "".join(f"<li>{escaped(fact)}</li>" for fact in facts)
     return (f'<header>\n<h1>seqloom: {subject}</h1>\n<dl class="pair">{given}<dt>Output</dt>'
             f'<dd{size} dir="auto">{output}</dd></dl>\n<ul class="facts muted">{listed}</ul>\n</header>')
