@@ -313,6 +313,8 @@ def test_sizes_are_refused_where_the_network_cannot_run(score: str, kind: str, b
      "bridge.kind, decoder.cell have no effect, because decoder.context is 'in_step'"),
     (["decoder.attention.score_layers=2"],
      "decoder.attention.score_layers has no effect, because decoder.attention.score is 'general'"),
+    (["decoder.variational_dropout=true"],
+     "decoder.variational_dropout has no effect, because decoder.dropout and decoder.embedding_dropout are 0"),
     (["training.momentum=0.9"], "training.momentum has no effect, because training.optimizer is 'adam'"),
     (["training.schedule=inverse_square_root"],
      "training.schedule.kind is inverse_square_root and warmup_steps is 0: the learning rate falls from the first "

@@ -114,6 +114,10 @@ def remarks(config: Config) -> list[str]:
         changed = [] if idle.used(reason) else _changed(config, [key for key in idle.keys if key not in unread])
         if changed and idle.because not in unread:
             told.append(f"{_without_effect(changed)}, because {idle.because} is {show(reason)}")
+    for part, section in (("encoder", config.encoder), ("decoder", config.decoder)):
+        key = f"{part}.variational_dropout"
+        if section.variational_dropout and not (section.dropout or section.embedding_dropout) and key not in unread:
+            told.append(f"{_without_effect([key])}, because {part}.dropout and {part}.embedding_dropout are 0")
     schedule = config.training.schedule
     if schedule.kind == "inverse_square_root" and schedule.warmup_steps == 0:
         told.append("training.schedule.kind is inverse_square_root and warmup_steps is 0: the learning rate falls from "
