@@ -22,6 +22,7 @@ from seqloom.progress import Reporter
 from seqloom.types import Record
 
 GROUPS = 4  # of real test data, by length, each with as many pairs
+WORDS = 8000  # of real data at most; with more of them the output layer takes most of the time
 
 
 @dataclass(frozen=True)
@@ -136,7 +137,7 @@ class Lab:
     def _reading(self, kind: str) -> dict[str, Any]:
         """What all trials have in common."""
         return {
-            "source": {"embedding_size": self.size(32), "tokenizer": {"kind": kind}},
+            "source": {"embedding_size": self.size(32), "tokenizer": _tokenizer(kind)},
             "encoder": {"cell": "gru", "hidden_size": self.size(64), "bidirectional": False},
             "training": {"epochs": 100_000, "batch_size": 64, "learning_rate": 0.005, "patience": None, "threads": 1,
                          "device": "cpu"},
@@ -147,9 +148,13 @@ class Lab:
         longest = max(len(target.split() if kind == "word" else target) for _, target in split.train)
         return {
             "decoder": {"cell": "gru", "hidden_size": self.size(64), "embedding_size": self.size(32)},
-            "head": {"tokenizer": {"kind": kind}}, "training": {"metric": measure},
+            "head": {"tokenizer": _tokenizer(kind)}, "training": {"metric": measure},
             "decoding": {"beam_size": 1, "max_length": 2 * longest + 10},
         }
+
+
+def _tokenizer(kind: str) -> dict[str, Any]:
+    return {"kind": kind, "vocab_size": WORDS} if kind == "word" else {"kind": kind}
 
 
 def merged(*layers: Mapping[str, Any]) -> dict[str, Any]:
