@@ -72,7 +72,6 @@ class PreparedStream:
         for indices in self.valid_windows.plan():
             yield Batch(*self.valid_windows.padded(indices), indices)
 
-
     def likelihood(self, loss: float, count: float) -> dict[str, float]:
         """Perplexity for each symbol and bits for each character, from a loss in nats over `count` symbols."""
         return likelihood_of(-loss, int(count), self.valid_characters)
@@ -143,7 +142,7 @@ def prepare_stream(config: Config, folder: Path, reporter: Reporter, *, run: Run
                 writer.add(head.ids_of(record.text("text")))
             ids = writer.finish()
         digest.update(ids.tobytes())
-        records, held = [], [np.array([2], np.int32)[:0]]
+        records, held = [], [np.zeros(0, np.int32)]
         for record in examination.valid(texts.valid()):
             line = head.ids_of(record.text("text"))
             examination.add_encoded("target", line, record.where)
