@@ -21,11 +21,13 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+from benchmarks.alone import Parser, keep
 from seqloom.config.loading import load_config
 from seqloom.nn import output
 from seqloom.nn.decoders import RecurrentDecoder
 from seqloom.nn.kernels import precision
 from seqloom.nn.kernels.cross_entropy import linear_cross_entropy_reference
+from seqloom.nn.kernels.fenchel_young import linear_fenchel_young_reference
 from seqloom.nn.recurrent import RecurrentLayer
 from seqloom.progress import Reporter
 from seqloom.training.loop import Trainer
@@ -50,8 +52,11 @@ def references(trainer: Trainer) -> Iterator[None]:
             module.use_kernel = False
             module.is_sequential = lambda: True  # type: ignore[method-assign]
 
-    def reference(values: Any, weight: Any, bias: Any, targets: Any, smoothing: float, counted: Any) -> Any:
+    def reference(values: Any, weight: Any, bias: Any, targets: Any, smoothing: float, counted: Any,
+                  normalization: str) -> Any:
         assert counted is None
+        if normalization != "softmax":
+            return linear_fenchel_young_reference(values, weight, bias, targets, smoothing, normalization)
         return linear_cross_entropy_reference(values, weight, bias, targets, smoothing)
 
     with mock.patch.object(output, "linear_cross_entropy", reference), \
@@ -96,7 +101,7 @@ def table(curves: dict[str, Curve]) -> str:
 
 def main(arguments: list[str] | None = None) -> int:
     """Train in every way with every seed, and print the table."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.curves", description="Courses of training.")
+    parser = Parser("curves", "Courses of training.")
     parser.add_argument("train")
     parser.add_argument("valid")
     parser.add_argument("--preset", default="g2p")
@@ -105,19 +110,15 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--seeds", default="1", help="with commas; the reference takes the first alone")
     parser.add_argument("--dropout", action="store_true", help="keep the preset's")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
-    parser.add_argument("--out", type=Path, help="JSON file for the courses")
     given = parser.parse_args(arguments)
-    ways = given.ways.split(",")
-    if unknown := [way for way in ways if way not in WAYS]:
-        parser.error(f"no way {', '.join(unknown)}: there are {', '.join(WAYS)}")
+    ways = parser.known("way", given.ways.split(","), WAYS)
     curves: dict[str, Curve] = {}
     for number, seed in enumerate(map(int, given.seeds.split(","))):
         for way in ways:
             if not number or way != "reference":
                 curves[f"{way} {seed}" if number else way] = curve(given, way, seed)
     print(table(curves), flush=True)
-    if given.out is not None:
-        given.out.write_text(json.dumps(curves, indent=1) + "\n", encoding="utf-8")
+    keep(given.out, curves)
     return 0
 
 

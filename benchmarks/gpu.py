@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import json
 import platform
 import sys
 import tempfile
@@ -24,6 +23,7 @@ from typing import Any
 
 import torch
 
+from benchmarks.alone import Parser, keep
 from benchmarks.rows import commit
 from benchmarks.work import drawn_pairs
 from seqloom.config.loading import load_config
@@ -177,7 +177,7 @@ def line(row: dict[str, Any]) -> str:
 
 def main(arguments: list[str] | None = None) -> int:
     """Measure, print a line for each row, and write them where asked. Exit status 2 without a GPU."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu", description="Training on one GPU.")
+    parser = Parser("gpu", "Training on one GPU.")
     parser.add_argument("models", nargs="*", default=list(MODELS), help="W, G or both")
     parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
     parser.add_argument("--precisions", default="bf16,fp32")
@@ -186,18 +186,15 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--seconds", type=float, default=20.0, help="of each measurement")
     parser.add_argument("--warm-up", type=int, default=250, help="updates before it, in which shapes are captured")
     parser.add_argument("--quick", action="store_true", help="tiny models: the figures mean nothing")
-    parser.add_argument("--out", type=Path, help="JSON file for the rows")
     given = parser.parse_args(arguments)
-    if unknown := [name for name in given.models if name not in MODELS]:
-        parser.error(f"no model {', '.join(unknown)}: there are {', '.join(MODELS)}")
+    parser.known("model", given.models, MODELS)
     if given.device == "cuda" and not torch.cuda.is_available():
         parser.error("there is no GPU here: --device cpu --quick shows that the script works")
     found = []
     for row in rows(given):
         found.append(row)
         print(line(row), flush=True)
-    if given.out is not None:
-        given.out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    keep(given.out, found)
     return 0
 
 

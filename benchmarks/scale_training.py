@@ -3,14 +3,14 @@
     python -m benchmarks.scale_training --pairs 10000000
 
 In a process of its own it prints, as JSON: seconds of the preparation, seconds from its end to the first update,
-seconds that training then stood and waited for batches, and resident memory (MiB) before the data, after the
-preparation and at most during the updates; `anonymous` leaves out pages of mapped files, which the system takes back.
-The model is small, so that batches are asked for as fast as they ever are.
+target tokens a second of the updates, seconds that they stood and waited for batches, and resident memory (MiB) before
+the data, after the preparation and during the updates (the most of each); `most` is the peak until then, `anonymous`
+leaves out pages of mapped files, which the system takes back. The model is small, so that batches are asked for as fast
+as they ever are.
 """
 
 from __future__ import annotations
 
-import argparse
 import itertools
 import json
 import sys
@@ -20,6 +20,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from benchmarks.alone import Parser, keep
 from benchmarks.work import drawn_pairs
 
 DRAWN = 50_000  # different pairs; the corpus repeats them with another last word each time, since drawing takes minutes
@@ -39,17 +40,17 @@ def write_corpus(path: Path, pairs: int) -> None:
 
 
 def memory() -> dict[str, float]:
-    """Resident MiB of this process now: all of it, and without mapped files; NaN where the system does not say."""
+    """Resident MiB of this process: now, now without mapped files, and at most; NaN where the system does not say."""
     status = Path("/proc/self/status")
-    found = dict.fromkeys(("resident", "anonymous"), float("nan"))
+    found = dict.fromkeys(("resident", "anonymous", "most"), float("nan"))
     for line in status.read_text(encoding="utf-8").splitlines() if status.exists() else ():
-        for name, key in (("resident", "VmRSS:"), ("anonymous", "RssAnon:")):
+        for name, key in (("resident", "VmRSS:"), ("anonymous", "RssAnon:"), ("most", "VmHWM:")):
             if line.startswith(key):
                 found[name] = round(int(line.split()[1]) / 1024, 1)
     return found
 
 
-def measure(folder: Path, pairs: int, updates: int, hidden: int) -> dict[str, Any]:
+def measure(folder: Path, pairs: int, updates: int, hidden: int, *, drop_duplicates: bool = False) -> dict[str, Any]:
     """Write, prepare, train; the figures."""
     write_corpus(folder / "train.tsv", pairs)
     write_corpus(folder / "valid.tsv", 100)
@@ -62,7 +63,8 @@ def measure(folder: Path, pairs: int, updates: int, hidden: int) -> dict[str, An
 
     tokenizer = {"kind": "word", "split": "space", "min_frequency": 2}
     config, _ = load_config(values={
-        "data": {name: [{"path": str(folder / f"{name}.tsv")}] for name in ("train", "valid")},
+        "data": {name: [{"path": str(folder / f"{name}.tsv")}] for name in ("train", "valid")} | {
+            "drop_duplicates": drop_duplicates},
         "source": {"tokenizer": tokenizer, "embedding_size": hidden}, "head": {"tokenizer": tokenizer},
         "encoder": {"hidden_size": hidden}, "decoder": {"hidden_size": hidden, "embedding_size": hidden},
         "training": {"batch_size": 64, "batch_type": "sentences", "epochs": 1, "device": "cpu"}})
@@ -72,7 +74,7 @@ def measure(folder: Path, pairs: int, updates: int, hidden: int) -> dict[str, An
     data = prepare(config, folder, Reporter())
     ended = time.perf_counter()
     found |= {"seconds of preparation": round(ended - began, 1), "after preparation": memory()}
-    most = {"resident": 0.0, "anonymous": 0.0}
+    most = dict.fromkeys(memory(), 0.0)
 
     class Watch(Reporter):
         """Looks at the memory after every update."""
@@ -94,19 +96,23 @@ def measure(folder: Path, pairs: int, updates: int, hidden: int) -> dict[str, An
         trainer.run()
     found |= {"updates": trainer.progress.step, "at most in the updates": most,
               "seconds of updates": round(trainer.progress.train_seconds, 1),
+              "target tokens/s": round(trainer.progress.tokens / trainer.progress.train_seconds),
               "seconds waited for data": round(trainer.gradients.loader.waited, 3)}
     return found
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Measure and print."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.scale_training", description="Training on many pairs.")
+    parser = Parser("scale_training", "Training on many pairs.")
     parser.add_argument("--pairs", type=int, default=10_000_000)
     parser.add_argument("--updates", type=int, default=1000)
     parser.add_argument("--hidden", type=int, default=32, help="size of the model")
+    parser.add_argument("--drop-duplicates", action="store_true", help="train on each distinct pair once")
     given = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory(prefix="seqloom-benchmark-") as folder:
-        print(json.dumps(measure(Path(folder), given.pairs, given.updates, given.hidden), indent=1), flush=True)
+        found = measure(Path(folder), given.pairs, given.updates, given.hidden, drop_duplicates=given.drop_duplicates)
+        print(json.dumps(found, indent=1), flush=True)
+        keep(given.out, found)
     return 0
 
 

@@ -85,9 +85,12 @@ def test_the_reference_is_computed_step_by_step(tmp_path: Path) -> None:
         curves.main(["a", "b", "--ways", "fastest"])
 
 
-def test_scale_of_training_says_what_it_cost(capsys: pytest.CaptureFixture[str]) -> None:
-    assert scale_training.main(["--pairs", "300", "--updates", "3", "--hidden", "4"]) == 0
+def test_scale_of_training_says_what_it_cost(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "found.json"
+    assert scale_training.main(["--pairs", "300", "--updates", "3", "--hidden", "4", "--drop-duplicates",
+                                "--out", str(out)]) == 0
     found = json.loads(capsys.readouterr().out)
+    assert json.loads(out.read_text(encoding="utf-8")).keys() == found.keys()
     assert (found["pairs"], found["updates"]) == (300, 3)
     for name in ("seconds of preparation", "seconds to the first update", "seconds waited for data", "parameters, MiB"):
         assert found[name] >= 0

@@ -171,3 +171,22 @@ def test_batched_products_change_nothing_that_onednn_does_not_serve(setting: str
     with BatchedProducts(CPU):
         assert torch.get_float32_matmul_precision() == setting
     torch.set_float32_matmul_precision("highest")
+
+
+def test_products_of_attention_stay_exact_where_the_others_are_bf16() -> None:
+    """On a CPU, value and gradient; and the attention value has the type of what it is a mean of."""
+    draw = torch.Generator().manual_seed(3)
+    left = torch.randn(3, 4, 20, generator=draw, requires_grad=True)
+    right = torch.randn(3, 20, 5, generator=draw, requires_grad=True)
+    weight = torch.randn(3, 4, 5, generator=draw)
+    expected = torch.einsum("bki,bis->bks", left, right)
+    gradients = torch.autograd.grad((expected * weight).sum(), (left, right))
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.bmm(left, right).dtype == torch.bfloat16
+        found = precision.many_products(left, right)
+    torch.testing.assert_close(found, expected)
+    torch.testing.assert_close(torch.autograd.grad((found * weight).sum(), (left, right)), gradients)
+    with torch.autocast("cpu", torch.bfloat16):
+        low = precision.many_products(left.bfloat16(), right.bfloat16())
+    assert low.dtype == torch.float32
+    assert precision.many_products(left.double(), right.double()).dtype == torch.float64

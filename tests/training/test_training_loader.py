@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import tracemalloc
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,13 +13,15 @@ import pytest
 import torch
 
 from seqloom.data.batching import Groups, pad
+from seqloom.progress import Reporter
 from seqloom.training.captured import SIGHTS, WARM_UPS, CudaGraphs
 from seqloom.training.gradients import Gradients
 from seqloom.training.loader import Loader
 from seqloom.training.loop import Trainer
 from seqloom.training.memory import peak_memory, peak_resident
+from seqloom.training.prepare import prepare
 from seqloom.types import Batch, Ints, Loss
-from training_helpers import Files, Told, configuration, trainer_of
+from training_helpers import Files, Told, configuration, trainer_of, write_pairs
 
 DECODERS = {"feeding": {"context": "attention", "attention": {"input_feeding": True}},
             "at once": {"context": "attention", "attention": {"input_feeding": False}}, "initial": {}}
@@ -208,3 +211,23 @@ def test_building_an_optimiser_does_not_import_the_compiler(files: Files, tmp_pa
                "o.load_state_dict(o.state_dict()); print('torch._dynamo' in sys.modules, bool((p < 1).all()))")
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["False", "True"]
+
+
+def test_preparation_takes_few_bytes_for_each_pair(tmp_path: Path, files: Files) -> None:
+    """Between a thousand pairs and seven thousand, without duplicates, which are looked for."""
+    kept, most = [], []
+    for count in (100, 1000, 7000):  # the first warms up
+        numbers = [" ".join(f"{number:05}") for number in range(count)]
+        config = configuration(write_pairs(tmp_path / f"{count}.tsv", numbers), files.valid,
+                               data={"drop_duplicates": True})
+        tracemalloc.start()
+        try:
+            data = prepare(config, tmp_path / str(count), Reporter())
+            assert len(data.store) == count
+            now, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+        kept.append(now)
+        most.append(peak)
+    assert kept[2] - kept[1] < 6000 * 16
+    assert most[2] - most[1] < 6000 * 64

@@ -280,6 +280,12 @@ def test_max_steps(files: Files, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert (steps, why) == ([6, 8], "8 updates are done")
 
 
+def test_one_of_each_is_said_in_the_singular(files: Files, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert ended(monkeypatch, files, tmp_path / "a", [1.0], epochs=1)[1] == "1 epoch is done"
+    assert ended(monkeypatch, files, tmp_path / "b", [1.0], max_steps=1)[1] == "1 update is done"
+    assert ended(monkeypatch, files, tmp_path / "c", [1.0, 2.0], patience=1)[1] == "no improvement in 1 validation"
+
+
 def test_validations_between_epochs(files: Files, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     steps, why = ended(monkeypatch, files, tmp_path / "run", [3, 2, 1, 1], epochs=2, validate_every=5)
     assert (steps, why) == ([5, 10, 12], "2 epochs are done")

@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from seqloom.nn.kernels.precision import many_products
 from seqloom.nn.normalization import NORMALIZATIONS
 from seqloom.nn.scores import SCORES
 
@@ -81,7 +82,7 @@ class Attention(nn.Module):
                 coverage = coverage + now
                 steps.append(now)
             weights = torch.cat(steps, 1)
-        return torch.bmm(weights.to(values.dtype), values), weights
+        return many_products(weights.to(values.dtype), values).to(values.dtype), weights
 
     def _normalised(self, scores: Float[Tensor, "B K S"], within: Bool[Tensor, "B K S"],
                     factors: Float[Tensor, "B K S"] | None) -> Float[Tensor, "B K S"]:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from seqloom.nn.kernels.additive import additive_scores
+from seqloom.nn.kernels.precision import many_products
 
 
 class Score(nn.Module):
@@ -44,7 +45,7 @@ class Dot(Score):
 
     def forward(self, query: Float[Tensor, "B K Q"], keys: Float[Tensor, "B S Q"],
                 last: Float[Tensor, "B K S"] | None) -> Float[Tensor, "B K S"]:
-        return torch.bmm(query, keys.transpose(1, 2))
+        return many_products(query, keys.transpose(1, 2))
 
 
 class ScaledDot(Dot):

@@ -9,6 +9,7 @@ import yaml
 from seqloom._version import __version__
 from seqloom.config.remarks import network_parts
 from seqloom.config.sections import Config
+from seqloom.errors import counted
 from seqloom.progress import duration
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ or `seqloom predict path/to/this/folder inputs.txt`.
 
 ## Training
 
-{updates:,} updates in {time}; stopped because {finished}. The best validation was at step {best_step:,}.
+{updates} in {time}; stopped because {finished}. The best validation was at step {best_step:,}.
 Every option is in `config.yaml`, decoding defaults are in `generation_config.json`, and each validation is a line of
 `metrics.jsonl`.
 
@@ -77,7 +78,8 @@ def model_card(config: Config, data: Prepared, progress: Progress, result: dict[
     return CARD.format(
         front=front, title=name, version=__version__, example=data.valid_records[0].text(data.source.roles[0]),
         model=describe_model(config, data), data="\n".join(f"- {line.strip()}" for line in data.report.lines()),
-        updates=progress.step, time=duration(progress.seconds), finished=progress.finished or "it was stopped",
+        updates=counted(progress.step, "update"), time=duration(progress.seconds),
+        finished=progress.finished or "it was stopped",
         best_step=progress.best_step,
         scores="\n".join(["| metric | value |", "|---|---|", *(f"| {key} | {value:.4g} |" for key, value in
                                                                   scores.items())]),

@@ -15,7 +15,7 @@ from torch import Tensor
 from seqloom.config.sections import Config
 from seqloom.data.batching import Groups
 from seqloom.engines.torch import choose_device
-from seqloom.errors import RunFolderError, TrainingError
+from seqloom.errors import RunFolderError, TrainingError, counted
 from seqloom.model import Model, build_model, insert_pretrained, load_weights, stored_weights
 from seqloom.nn.kernels.precision import bound_memory
 from seqloom.progress import Reporter, duration
@@ -148,8 +148,9 @@ class Trainer:
         self.gradients.carried = carried
         source, target = self.data.lengths[indices].max(0)
         parts = f" in {sums.splits + 1} parts" if sums.splits else ""
-        self.reporter.say(f"largest batch: {len(indices):,} examples of up to {source:,} source and {target:,} target "
-                          f"positions{parts}, {time.perf_counter() - began:.1f} s, {peak_memory(self.device)}")
+        self.reporter.say(f"largest batch: {counted(len(indices), 'example')} of up to {source:,} source and "
+                          f"{target:,} target positions{parts}, {time.perf_counter() - began:.1f} s, "
+                          f"{peak_memory(self.device)}")
 
     def _end_epoch(self) -> None:
         progress = self.progress
@@ -165,13 +166,13 @@ class Trainer:
     def _limit_reached(self) -> str:
         progress, options = self.progress, self.options
         if progress.epoch >= options.epochs:
-            return f"{options.epochs} epochs are done"
+            return f"{counted(options.epochs, 'epoch is', 'epochs are')} done"
         if options.max_steps is not None and progress.step >= options.max_steps:
-            return f"{options.max_steps} updates are done"
+            return f"{counted(options.max_steps, 'update is', 'updates are')} done"
         if options.max_minutes is not None and progress.seconds >= options.max_minutes * 60:
-            return f"{options.max_minutes:g} minutes are over"
+            return f"{options.max_minutes:g} {'minute is' if options.max_minutes == 1 else 'minutes are'} over"
         if options.patience is not None and progress.stale >= options.patience:
-            return f"no improvement in {options.patience} validations"
+            return f"no improvement in {counted(options.patience, 'validation')}"
         return ""
 
     # --- one update ---

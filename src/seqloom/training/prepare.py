@@ -22,7 +22,7 @@ from seqloom.data.cache import ExampleStore, ExampleWriter
 from seqloom.data.doctor import Examination, Quarantine
 from seqloom.data.fingerprints import Marks
 from seqloom.data.report import Report
-from seqloom.errors import DataError
+from seqloom.errors import DataError, counted
 from seqloom.heads import head_class
 from seqloom.heads.base import Example
 from seqloom.progress import Reporter
@@ -79,8 +79,8 @@ class Prepared:
 
     def describe_plan(self, config: Config) -> str:
         """How much is read in an epoch."""
-        return (f"{len(self.store):,} examples in {self.batches.count(0):,} batches of {config.training.batch_size} "
-                f"{config.training.batch_type}")
+        return (f"{counted(len(self.store), 'example')} in {counted(self.batches.count(0), 'batch', 'batches')} of "
+                f"{counted(config.training.batch_size, config.training.batch_type[:-1])}")
 
     def where(self, index: int) -> str:
         """file:line of an example."""

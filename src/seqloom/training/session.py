@@ -18,7 +18,7 @@ from pydantic import ValidationError
 from seqloom.config.sections import Config
 from seqloom.data.storage import atomic_file, write_json
 from seqloom.engines.torch import TorchEngine
-from seqloom.errors import DataError, RunFolderError, TrainingError, UsageError
+from seqloom.errors import DataError, RunFolderError, TrainingError, UsageError, counted
 from seqloom.evaluation import compared
 from seqloom.model import load_weights
 from seqloom.predictor import Predictor
@@ -204,11 +204,12 @@ def _announce(trainer: Trainer, data: Prepared, reporter: Reporter) -> None:
     reporter.say(f"reads {data.source.describe()}, answers with {data.head.describe()}")
     threads = torch.get_num_threads()
     reporter.say(f"model: {trainer.model.parameter_count():,} parameters on {trainer.device}, "
-                 f"{threads} thread{'s' * (threads != 1)}, {trainer.gradients.precision_name()}")
+                 f"{counted(threads, 'thread')}, {trainer.gradients.precision_name()}")
     if way := trainer.gradients.ways():
         reporter.say(f"kernels: {way}")
     reporter.say(f"plan: {data.describe_plan(trainer.config)} "
-                 f"({100 * waste.total:.1f} % padding), at most {options.epochs} epochs; best by {data.metric}")
+                 f"({100 * waste.total:.1f} % padding), at most {counted(options.epochs, 'epoch')}; "
+                 f"best by {data.metric}")
 
 
 def _finish(trainer: Trainer, folder: Path, reporter: Reporter, signals: StopSignals) -> Path:
@@ -236,8 +237,8 @@ def _finish(trainer: Trainer, folder: Path, reporter: Reporter, signals: StopSig
     shown = ", ".join(f"{name} {float(result[name]):.4g}" for name in names)
     best = f"best at step {progress.best_step:,}" if progress.best_step else \
         "nothing was better than the weights it began with, which are kept"
-    reporter.say(f"done: {progress.finished}. {progress.step:,} updates in {duration(progress.seconds)}; {best}. "
-                 f"Validation with the run's decoding options: {shown}")
+    reporter.say(f"done: {progress.finished}. {counted(progress.step, 'update')} in {duration(progress.seconds)}; "
+                 f"{best}. Validation with the run's decoding options: {shown}")
     if names and not any(float(result[name]) for name in names):
         smaller = "with many unknown symbols (above) take smaller ones, --set head.tokenizer=character; else "
         reporter.say(f"note: not one validation answer is right ({shown}): {smaller * data.head.is_free_text}"

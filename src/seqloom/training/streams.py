@@ -18,7 +18,7 @@ from seqloom.data.doctor import Examination, Quarantine
 from seqloom.data.files import read_records
 from seqloom.data.report import Finding, Report
 from seqloom.data.streams import Places, StreamWriter, Windows
-from seqloom.errors import DataError
+from seqloom.errors import DataError, counted
 from seqloom.heads import head_class
 from seqloom.metrics.likelihood import likelihood_of
 from seqloom.progress import Reporter
@@ -78,8 +78,8 @@ class PreparedStream:
 
     def describe_plan(self, config: Config) -> str:
         """How much is read in an epoch."""
-        return (f"{self.store.symbols:,} symbols in {self.store.streams:,} streams, {self.store.count():,} windows of "
-                f"{self.store.window} symbols")
+        return (f"{counted(self.store.symbols, 'symbol')} in {counted(self.store.streams, 'stream')}, "
+                f"{counted(self.store.count(), 'window')} of {counted(self.store.window, 'symbol')}")
 
 
 class _Texts:

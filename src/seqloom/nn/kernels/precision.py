@@ -18,6 +18,8 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
 # Relative error of a product, in norm: fp32 is near 4e-7, TF32 near 3e-4, bf16 near 3e-3.
 FP32_ERROR = 4e-6
@@ -135,6 +137,17 @@ def bound_memory(parameters: int = SMALL_MODEL) -> None:
     looks when it first computes something."""
     if parameters >= SMALL_MODEL:
         os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", str(KEPT_SHAPES))
+
+
+def many_products(left: Float[Tensor, "B K I"], right: Float[Tensor, "B I S"]) -> Float[Tensor, "B K S"]:
+    """Products of many small matrices, as those of attention; on a CPU in fp32 where autocast would have them in bf16.
+
+    There every pair of a source's and a target's length would be another shape for oneDNN to make code for, and keep.
+    """
+    if left.device.type != "cpu" or not torch.is_autocast_enabled("cpu"):
+        return torch.bmm(left, right)
+    with torch.autocast("cpu", enabled=False):
+        return torch.bmm(left.float(), right.float())
 
 
 class BatchedProducts:
