@@ -74,7 +74,8 @@ def settings(*, cell: str = "lstm", decoder_cell: str = "", score: str = "genera
              bridge: str = "affine", layers: int = 1, bidirectional: bool = False, copying: bool = False,
              coverage: bool = False, features: str = "none", residual: bool = False, tie: str = "none",
              smoothing: float = 0.0, characters: bool = False, normalization: str = "softmax",
-             window: int | None = None, output: str = "softmax", **sections: Mapping[str, Any]) -> dict[str, Any]:
+             window: int | None = None, output: str = "softmax", kind: str = "soft", jumps: int = 4,
+             **sections: Mapping[str, Any]) -> dict[str, Any]:
     """Nested values of a tiny configuration; `sections` are further values, such as decoding={...}."""
     equal = score in ("dot", "scaled_dot") or bridge == "copy"
     memory = SIZE if equal else 8
@@ -89,7 +90,8 @@ def settings(*, cell: str = "lstm", decoder_cell: str = "", score: str = "genera
                     "embedding_size": embedding, "context": context, "copy_source": copying, "residual": residual,
                     "attention": {"score": score, "score_layers": score_layers, "hidden_size": 7, "query": query,
                                   "combination": combination, "input_feeding": feeding, "coverage": coverage,
-                                  "normalization": normalization, "local_window": window}},
+                                  "normalization": normalization, "local_window": window,
+                                  "kind": kind, "jumps": jumps}},
         "head": {"tie_embeddings": tie, "share_vocabulary": tie == "all", "normalization": output},
         "training": {"label_smoothing": smoothing},
         "decoding": {"max_length": 6},

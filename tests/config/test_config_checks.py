@@ -68,6 +68,17 @@ REFUSED: list[tuple[str, list[str], str]] = [
      r"decoder.attention.local_window is 3, but source.kind is image, whose regions stand in no line"),
     ("local_window", [FEATURES, "source.features.mode=encoder", "decoder.attention.local_window=3"],
      r"decoder.attention.local_window is 3, but source.features.mode is encoder: features stand behind the text"),
+    *(("hard_attention", ["decoder.attention.kind=hard_monotonic", "decoder.attention.input_feeding=false", given],
+       rf"{said}, but decoder.attention.kind is hard_monotonic: .*\n  fix: .*, or decoder.attention.kind to soft")
+      for given, said in (
+          ("decoder.attention.input_feeding=true", "decoder.attention.input_feeding is true"),
+          ("decoder.attention.coverage=true", "decoder.attention.coverage is true"),
+          ("decoder.attention.score=location", "decoder.attention.score is location"),
+          ("decoder.attention.query=previous", "decoder.attention.query is previous"),
+          ("decoder.attention.local_window=3", "decoder.attention.local_window is given"),
+          ("decoder.attention.normalization=sparsemax", "decoder.attention.normalization is sparsemax"),
+          ("head.normalization=entmax15", "head.normalization is entmax15"),
+          ("training.teacher_forcing.ratio=0.5", "training.teacher_forcing is given"))),
     ("in_step", [*IN_STEP, "decoder.first_input=true"], r"decoder.first_input is true, but decoder.context is in_step"),
     ("bridge", ["bridge.kind=copy"],
      r"encoder.hidden_size is 256 in each of two directions \(512 together\) and decoder.hidden_size is 100"),

@@ -145,3 +145,14 @@ def test_a_model_that_copies_has_none() -> None:
     for engine in (task.engine(), onnx_engine(task)):
         with pytest.raises(UsageError, match=r"(?s)copies symbols of the source.*fix: predict without a shortlist"):
             engine.begin(task.padded(TRIALS), shortlist)
+
+
+def test_a_model_that_sums_over_positions_has_none_in_onnx() -> None:
+    task = tiny(kind="hard_monotonic", feeding=False)
+    shortlist: Ints = np.array([[UNKNOWN, END, 5]] * len(TRIALS))
+    with pytest.raises(UsageError, match=r"(?s)sums over its positions \(hard attention\).*fix: predict without"):
+        onnx_engine(task).begin(task.padded(TRIALS), shortlist)
+    engine, tokens = task.engine(), np.full((len(TRIALS), 1), 2)
+    step, _ = engine.step(engine.begin(task.padded(TRIALS), shortlist), tokens, np.zeros_like(tokens), None)
+    likely = np.exp(step.scores)
+    np.testing.assert_allclose(likely[:, 0, [UNKNOWN, END, 5]].sum(1), 1, atol=1e-5)

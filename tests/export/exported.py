@@ -32,6 +32,8 @@ FACTORS: dict[str, list[Any]] = {
     "bidirectional": [False, True],
     "residual": [False, True],
     "copying": [False, True],
+    "kind": ["soft", "hard", "hard_monotonic"],
+    "jumps": [4, 0],
     "coverage": [False, True],
     "features": ["none", "symbols", "encoder"],
     "tie": ["none", "output", "all"],

@@ -263,6 +263,8 @@ def test_a_shortlist_that_costs_too_much_is_said(run: Path, tmp_path: Path) -> N
 def test_a_shortlist_is_of_words_for_words(run: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"(?s)copies symbols of its source.*fix: export without a shortlist"):
         learn_shortlist(open_run(stored(tiny(copying=True), tmp_path / "copying")), [], print)
+    with pytest.raises(UsageError, match=r"(?s)sums over source positions.*fix: export without a shortlist"):
+        learn_shortlist(open_run(stored(tiny(kind="hard", feeding=False), tmp_path / "hard")), [], print)
     opened = open_run(run)
     changed = opened.config.model_copy(update={"head": SimpleNamespace(kind="tags")})
     with pytest.raises(UsageError, match="this run goes from text to tags"):

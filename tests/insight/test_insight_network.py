@@ -166,6 +166,7 @@ def test_a_missing_weight_is_told() -> None:
 @pytest.mark.parametrize(("values", "message"), [
     ({"head": {"kind": "tags"}, "source": {"kind": "text"}}, "answers with head.kind tags"),
     ({"source": {"kind": "image"}}, "reads source.kind image"),
+    ({"decoder": {"attention": {"kind": "hard", "input_feeding": False}}}, r"\(decoder.attention.kind: hard\)"),
 ])
 def test_what_is_not_covered_is_refused(values: dict[str, Any], message: str) -> None:
     from seqloom.config.sections import Config

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import wraps
 
 from seqloom.config.attention_checks import ATTENTION_CHECKS
+from seqloom.config.hard_attention_checks import hard_attention
 from seqloom.config.keys import ROLES
 from seqloom.config.language_checks import LANGUAGE_CHECKS
 from seqloom.config.media_checks import MEDIA_CHECKS
@@ -363,5 +364,6 @@ DECODING_CHECKS: tuple[Callable[[DecodingConfig], Problems], ...] = (answers, le
 
 CHECKS: tuple[Callable[[Config], Problems], ...] = (
     *SETTING_CHECKS, *MEDIA_CHECKS, *LANGUAGE_CHECKS, corpora, columns, features, bridge, unreached, dot_scores,
-    attention_options, *ATTENTION_CHECKS, in_step, ties, shared_vocabulary, teacher_forcing, device, decoding_defaults,
+    attention_options, *ATTENTION_CHECKS, hard_attention, in_step, ties, shared_vocabulary, teacher_forcing, device,
+    decoding_defaults,
 )

@@ -39,6 +39,7 @@ def idle_options() -> list[Idle]:
         Idle(("bridge.kind", *_within("decoder", "cell", "hidden_size", "embedding_size", "embedding_dropout",
                                       "dropout", "variational_dropout", "weight_dropout", "symbol_dropout",
                                       "residual")), "decoder.context", lambda value: value != "in_step"),
+        Idle(_within(attention, "jumps"), f"{attention}.kind", _one_of("hard_monotonic")),
         Idle(_within(attention, "score_layers"), f"{attention}.score", _one_of("concat")),
         Idle(_within(attention, "hidden_size"), f"{attention}.score", _one_of("concat", "location")),
         Idle((f"{attention}.coverage_loss",), f"{attention}.coverage", bool),
@@ -92,7 +93,8 @@ def network_parts(config: Config) -> dict[str, str]:
             found["decoder"] = "none, answers in step with the encoder"
         elif "decoder.context" not in unread:
             kind = decoder.attention.normalization
-            found["decoder"] += f", attention {decoder.attention.score}" + (
+            hard = "" if decoder.attention.kind == "soft" else f" {decoder.attention.kind}"
+            found["decoder"] += f", attention{hard} {decoder.attention.score}" + (
                 f" with {kind}" if kind != "softmax" else "") if decoder.context == "attention" else \
                 f", context {decoder.context}"
     return found

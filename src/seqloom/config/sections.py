@@ -96,6 +96,11 @@ class BridgeConfig(Section):
 
 
 class AttentionConfig(Section):
+    kind: Literal["soft", "hard", "hard_monotonic"] = text(
+        "soft", "soft: read the mean of the source by the weights; hard: read one position, with the loss summed over "
+                "all choices (Wu et al. 2018); hard_monotonic: and never go back (Wu & Cotterell 2019).")
+    jumps: int = text(4, "hard_monotonic: jumps of less than so many positions have a learned preference each, wider "
+                         "ones share one; 0: no preferences.", ge=0, le=1000)
     score: ScoreName = text("general", "Score of a query and a key.")
     score_layers: Positive = text(1, "concat only: number of hidden layers.")
     hidden_size: Positive | None = text(None, "concat, location: size of the hidden layers; the decoder's when empty.")

@@ -243,8 +243,8 @@ class OnnxEngine:
     def _listed(self, shortlist: Ints) -> Listed:
         """The rows of the output layer that a batch needs, once for all of its steps."""
         if not self._graphs.has("listed"):
-            raise UsageError(f"the engine '{self.name}' copies symbols of the source, which no shortlist knows",
-                             fix="predict without a shortlist")
+            raise UsageError(f"the engine '{self.name}' has no graph for a shortlist: its model copies symbols of the "
+                             "source, or sums over its positions (hard attention)", fix="predict without a shortlist")
         ids = np.sort(np.where(shortlist < 0, np.iinfo(np.int64).max, shortlist), axis=1)
         width = -(-ids.shape[1] // LIST_STEP) * LIST_STEP
         ids = np.pad(ids, ((0, 0), (0, width - ids.shape[1])), constant_values=np.iinfo(np.int64).max)

@@ -99,6 +99,10 @@ def learn_shortlist(run: Run, given: Sequence[str | CorpusConfig], say: Say) -> 
     if run.config.decoder.copy_source:
         raise UsageError("this model copies symbols of its source, which no shortlist knows",
                          fix="export without a shortlist")
+    if run.config.decoder.context == "attention" and run.config.decoder.attention.kind != "soft":
+        raise UsageError("this model sums over source positions what each would write (decoder.attention.kind: "
+                         f"{run.config.decoder.attention.kind}), for which no shortlist is exported",
+                         fix="export without a shortlist")
     if run.config.source.kind != "text" or run.config.head.kind != "sequence":
         raise UsageError(f"a shortlist is of words for words, and this run goes from {run.config.source.kind} to "
                          f"{run.config.head.kind}", fix="export without a shortlist")

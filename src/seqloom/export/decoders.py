@@ -19,11 +19,14 @@ Ports = dict[str, tuple[str, list[str | int]]]
 
 
 class Outputs(NamedTuple):
-    """What the output layer reads: values [R O]; weights [B K S] or ""; copy_gate [R 1] or ""."""
+    """What the output layer reads: values [R O]; weights [B K S] or ""; copy_gate [R 1] or ""; log_probabilities [R V]
+    of the next token where the decoder made them itself, or "".
+    """
 
     values: str
     weights: str = ""
     copy_gate: str = ""
+    log_probabilities: str = ""
 
 
 class RecurrentDecoder:
@@ -86,6 +89,11 @@ class RecurrentDecoder:
             inputs = [graph.op("Add", after.hidden, *inputs) if residual else after.hidden]
         return inputs[0], found
 
+    def note_bounds(self, graph: Graph, given: StepInputs) -> None:
+        """Which states lie between −1 and 1."""
+        for layer in range(self.options.layers):
+            graph.bound(given.state[f"hidden.{layer}"], self.cell.bounded and states_are_bounded(self.config))
+
     def step(self, graph: Graph, given: StepInputs, tokens: str) -> Outputs:
         """One token [R] of each hypothesis."""
         if self.options.copy_source:  # a copied symbol has no embedding of its own
@@ -93,8 +101,7 @@ class RecurrentDecoder:
             tokens = graph.op("Where", known, tokens, graph.constant(1, "int64"))
         embedded = embedding(graph, tokens, self.weights.take(f"{DECODER}.embedding.weight"))
         previous = given.state[f"hidden.{self.options.layers - 1}"]
-        for layer in range(self.options.layers):
-            graph.bound(given.state[f"hidden.{layer}"], self.cell.bounded and states_are_bounded(self.config))
+        self.note_bounds(graph, given)
         fed = self.context.feed(graph, given, previous)
         inputs = [embedded, fed.addition] if fed.addition else [embedded]
         below, after = self._recur(graph, given.state, inputs)

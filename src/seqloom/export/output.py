@@ -35,6 +35,8 @@ def normalization_of(config: Config) -> str:
 def log_probabilities(graph: Graph, given: StepInputs, outputs: Outputs, weights: Weights, symbols: int,
                       normalization: str) -> str:
     """Log-probabilities [R V] of the next token; with copying over V ids and the batch's copied symbols."""
+    if outputs.log_probabilities:
+        return outputs.log_probabilities
     logits = linear(graph, outputs.values, *weights.linear(OUTPUT))
     if not outputs.copy_gate:
         return logarithm(graph, logits, normalization)

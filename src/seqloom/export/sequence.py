@@ -9,6 +9,7 @@ from seqloom.export.contexts import Part
 from seqloom.export.decoders import InStepDecoder, RecurrentDecoder
 from seqloom.export.encoders import Encoded
 from seqloom.export.graph import Array, Graph
+from seqloom.export.hard_attention import HardAttentionDecoder
 from seqloom.export.normalization import EXPORTED_NORMALIZATIONS
 from seqloom.export.output import normalization_of
 from seqloom.export.products import quantised
@@ -25,7 +26,10 @@ class SequenceBuilder(SteppingBuilder):
 
     def __init__(self, config: Config, weights: Weights, symbols: int, *, int8: bool = False) -> None:
         super().__init__(config, weights, symbols, int8=int8)
-        kind = InStepDecoder if config.decoder.context == "in_step" else RecurrentDecoder
+        decoder = config.decoder
+        self.hard = decoder.context == "attention" and decoder.attention.kind != "soft"
+        kind = InStepDecoder if decoder.context == "in_step" else \
+            HardAttentionDecoder if self.hard else RecurrentDecoder
         self.decoder = kind(config, weights, symbols)
 
     @classmethod
@@ -41,9 +45,12 @@ class SequenceBuilder(SteppingBuilder):
         made = {"encoder": self.encoder(graph, *self.begin(graph)), "best": self.step("best"),
                 "step": self.step("step")}
         # With copying the symbols are not the same for all sentences.
-        return made if self.config.decoder.copy_source else {
-            **made, "listed": self.step("listed"),
-            **{name: search_graph(self, name) for name in ("search", "search_listed")}}
+        if self.config.decoder.copy_source:
+            return made
+        if self.hard:  # the distribution is a sum over positions, of which no rows can be left out
+            return {**made, "search": search_graph(self, "search")}
+        return {**made, "listed": self.step("listed"),
+                **{name: search_graph(self, name) for name in ("search", "search_listed")}}
 
     def shared(self) -> dict[str, str]:
         """The output layer: matrix, bias, and scales of whole numbers. A shortlist takes rows of it."""

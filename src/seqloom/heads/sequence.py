@@ -21,6 +21,7 @@ from seqloom.sources.text import insert_rows
 from seqloom.types import END, START, UNKNOWN, Engine, Hypothesis, Ints, Item, Prediction, Record
 
 if TYPE_CHECKING:
+    from seqloom.nn.alignment import AlignmentLoss
     from seqloom.nn.output import SequenceModule
 
 STEM = "target"
@@ -128,19 +129,29 @@ class Head(SymbolsHead):
 
     def build(self, config: Config, encoder: Any) -> SequenceModule:
         """The decoder and output layer that read this encoder's memory."""
-        from seqloom.nn.alignment import AlignmentLoss
         from seqloom.nn.cells import CELLS
         from seqloom.nn.decoders import InStepDecoder, RecurrentDecoder
+        from seqloom.nn.hard_output import HardAttentionDecoder, HardAttentionModule
         from seqloom.nn.output import SequenceModule
 
+        if config.decoder.context == "attention" and config.decoder.attention.kind != "soft":
+            return HardAttentionModule(
+                HardAttentionDecoder(self.tokenizer.size, encoder.memory_size,
+                                     CELLS[config.encoder.cell].has_cell_state, config),
+                self.tokenizer.size, label_smoothing=config.training.label_smoothing,
+                alignment=self._alignment_loss(encoder))
         decoder = (InStepDecoder(encoder.memory_size) if config.decoder.context == "in_step" else
                    RecurrentDecoder(self.tokenizer.size, encoder.memory_size,
                                     CELLS[config.encoder.cell].has_cell_state, config))
-        alignment = None if not self.config.alignment_loss else AlignmentLoss(
-            encoder.memory_size, self.tokenizer.size, self.config.alignment_loss)
         return SequenceModule(decoder, self.tokenizer.size, label_smoothing=config.training.label_smoothing,
-                              coverage_loss=config.decoder.attention.coverage_loss, alignment=alignment,
-                              normalization=self.config.normalization)
+                              coverage_loss=config.decoder.attention.coverage_loss,
+                              alignment=self._alignment_loss(encoder), normalization=self.config.normalization)
+
+    def _alignment_loss(self, encoder: Any) -> AlignmentLoss | None:
+        from seqloom.nn.alignment import AlignmentLoss
+
+        return None if not self.config.alignment_loss else AlignmentLoss(
+            encoder.memory_size, self.tokenizer.size, self.config.alignment_loss)
 
     def tie(self, model: Any) -> None:
         """One matrix where the configuration shares it (Press & Wolf 2017, §3)."""

@@ -95,6 +95,11 @@ def check_covered(config: Config) -> None:
         others = "--gates and --path" if isinstance(config.head, LanguageHeadConfig) else "--gates"
         raise UsageError(f"this run answers with head.kind {config.head.kind}: this view is of head.kind sequence",
                          fix=f"look at its cells: {others}; or at the answer alone: seqloom explain RUN INPUT")
+    kind = config.decoder.attention.kind
+    if config.decoder.context == "attention" and kind != "soft":
+        raise UsageError(f"this run reads one source position for each token (decoder.attention.kind: {kind}): there "
+                         "is no attention value, and a step's sum over positions is not shown",
+                         fix="draw the probabilities of positions: seqloom explain RUN INPUT")
     check_source(config)
 
 

@@ -20,6 +20,7 @@ from seqloom.nn.bridge import BRIDGES
 from seqloom.nn.cells import CELLS, Cell, CellState
 from seqloom.nn.contexts import AttentionContext, Combined, Context, ContextState, Fed, SummaryContext
 from seqloom.nn.dropout import drop_symbols, mask_of, symbol_factors
+from seqloom.nn.hard_attention import HardAttentionContext
 from seqloom.nn.kernels import input_feeding
 from seqloom.nn.memory import Memory
 from seqloom.nn.recurrent import RecurrentStack
@@ -315,6 +316,8 @@ class InStepDecoder(nn.Module):
 
 
 def _build_context(options: DecoderConfig, memory_size: int) -> Context:
+    if options.context == "attention" and options.attention.kind != "soft":
+        return HardAttentionContext(options.hidden_size, memory_size, options.attention, copying=options.copy_source)
     if options.context == "attention":
         return AttentionContext(options.hidden_size, memory_size, options.attention)
     if options.context == "every_step":
