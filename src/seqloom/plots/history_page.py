@@ -79,11 +79,13 @@ function show(goal) {
   const head = make('tr', {}, make('th', { scope: 'col' }, 'output \\u2193'),
     ...(frame.attention ? frame.source_tokens.map((label) => make('th', { scope: 'col' }, token(label))) : []),
     make('th', { scope: 'col' }, 'p'));
-  const body = frame.probabilities.map((share, t) => make('tr', {},
-    make('th', { scope: 'row' }, token(t < T ? frame.tokens[t] : '</s>')),
-    ...(frame.attention ? frame.attention[t].map((weight) => make('td', {
-      class: `p${Math.round(SIGNED * Math.min(1, weight))}`, title: weight.toFixed(3) })) : []),
-    make('td', {}, share.toFixed(2))));
+  const body = frame.probabilities.map((share, t) => {
+    const row = make('tr', {}, make('th', { scope: 'row' }, token(t < T ? frame.tokens[t] : '</s>')));
+    const cells = (frame.attention ? frame.attention[t] : []).map((weight) =>  // numbers alone; one by one it is slow
+      `<td class="p${Math.round(SIGNED * Math.min(1, weight))}" title="${weight.toFixed(3)}"></td>`);
+    row.insertAdjacentHTML('beforeend', `${cells.join('')}<td>${share.toFixed(2)}</td>`);
+    return row;
+  });
   at('weights').replaceChildren(make('thead', {}, head), make('tbody', {}, ...body));
 }
 at('slider').addEventListener('input', () => show(Number(at('slider').value)));
