@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -199,6 +200,16 @@ def test_the_run_knows_its_languages(run: Path, tmp_path: Path) -> None:
     (copy / "source.json").write_text(json.dumps({**described, "languages": ["back", "fra"]}), encoding="utf-8")
     with pytest.raises(RunFolderError, match="the languages are not those of the tokenizer"):
         open_run(copy)
+
+
+def test_the_card_and_python_say_the_language(run: Path) -> None:
+    card = (run / "README.md").read_text(encoding="utf-8")
+    assert re.search(r"inputs\.txt --language (back|same)`", card)
+    call = next(line for line in card.splitlines() if line.startswith("print("))
+    assert ", language='" in call
+    with pytest.raises(DataError, match="the input has no language") as caught:
+        seqloom.load(run).predict("abc")
+    assert "language=…" in caught.value.fix
 
 
 def test_prediction_without_torch(run: Path) -> None:

@@ -269,6 +269,7 @@ def inputs_of(value: str | Mapping[str, str], roles: Sequence[str]) -> dict[str,
     fields = {roles[0]: value} if isinstance(value, str) else dict(value)
     missing = [role for role in roles if role not in fields]
     if missing:
+        said = ", or language=… for all inputs" if missing == ["language"] else ""
         raise DataError(f"the input has no {' and no '.join(missing)}",
-                        fix=f"give a mapping with the keys {', '.join(roles)}")
+                        fix=f"give a mapping with the keys {', '.join(roles)}{said}")
     return fields

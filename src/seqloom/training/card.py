@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING, Any
 
 import yaml
@@ -30,10 +31,10 @@ A recurrent sequence model trained with [seqloom](https://github.com/seqloom/seq
 import seqloom
 
 model = seqloom.load("path/to/this/folder")
-print(model.predict({example!r}).text)
+print(model.predict({example}).text)
 ```
 
-or `seqloom predict path/to/this/folder inputs.txt`.
+or `seqloom predict path/to/this/folder inputs.txt{option}`.
 
 ## Model
 
@@ -68,6 +69,10 @@ def model_card(config: Config, data: Prepared, progress: Progress, result: dict[
     """The card's text."""
     scores = {name: value for name, value in result.items() if isinstance(value, float)}
     name = config.preset or "sequence-to-sequence"
+    example, option = repr(data.valid_records[0].text(data.source.roles[0])), ""
+    if "language" in data.source.roles:
+        language = data.valid_records[0].text("language").strip()
+        example, option = f"{example}, language={language!r}", f" --language {shlex.quote(language)}"
     entries = [{"type": metric, "value": round(value, 4)} for metric, value in scores.items()]
     front = yaml.safe_dump({
         "library_name": "seqloom", "pipeline_tag": "translation" if config.preset == "translate" else
@@ -76,7 +81,7 @@ def model_card(config: Config, data: Prepared, progress: Progress, result: dict[
             "task": {"type": "text2text-generation"}, "dataset": {"name": "validation", "type": "custom"},
             "metrics": entries}]}]}, sort_keys=False)
     return CARD.format(
-        front=front, title=name, version=__version__, example=data.valid_records[0].text(data.source.roles[0]),
+        front=front, title=name, version=__version__, example=example, option=option,
         model=describe_model(config, data), data="\n".join(f"- {line.strip()}" for line in data.report.lines()),
         updates=counted(progress.step, "update"), time=duration(progress.seconds),
         finished=progress.finished or "it was stopped",
