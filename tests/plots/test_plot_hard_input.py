@@ -17,10 +17,12 @@ from seen_samples import predicted as seen_predicted
 
 from browser import Browser
 from seqloom.insight.gates import gates_of
+from seqloom.insight.history import Frame, History
 from seqloom.insight.path import path_of
 from seqloom.insight.whatif import Change, what_if
 from seqloom.plots import write_attention
 from seqloom.plots.gates_page import Microscope, gates_html
+from seqloom.plots.history_page import history_html
 from seqloom.plots.path_page import path_html
 from seqloom.plots.steps_page import steps_html
 from seqloom.plots.whatif_page import whatif_html
@@ -95,6 +97,39 @@ def test_pages_of_pictures_sound_and_frames(kind: str, tokens: list[str], width:
         assert page.overflow() == 0
         assert page.run("document.querySelectorAll('figcaption').length") == len(tokens) + 2
         assert page.run("[...document.images].every((one) => one.complete && one.naturalWidth > 0)")
+
+
+def frames_of(source: list[str], tokens: list[str], *, attention: bool = True) -> list[Frame]:
+    """Three validations of an example, with the end symbol written each time."""
+    rows = [[1 / len(source)] * len(source) for _ in range(len(tokens) + 1)]
+    return [Frame(step, source, tokens, [0.5] * (len(tokens) + 1), rows if attention else None) for step in (5, 10, 15)]
+
+
+HISTORIES: dict[str, list[Frame]] = {
+    "no-attention": frames_of(["a", "b", "</s>"], ["b"], attention=False), "empty-output": frames_of(["a", "</s>"], []),
+    "right-to-left": frames_of(["سلام", "أهلا", "</s>"], ["ברוך", "הבא"]),
+    "longest": frames_of([f"w{place}" for place in range(60)], [f"v{place}" for place in range(60)]),  # training keeps
+    "many": frames_of([f"w{place}" for place in range(MANY)], [f"v{place}" for place in range(MANY)])}
+
+
+@pytest.mark.parametrize("width", [360, 1200])
+@pytest.mark.parametrize("name", HISTORIES)
+def test_the_page_of_a_training(name: str, width: int, tmp_path: Path) -> None:
+    frames = HISTORIES[name]
+    rows = [{"step": frame.step, "gold_token_accuracy": 0.5, "free_token_accuracy": 0.25} for frame in frames]
+    (tmp_path / "x.html").write_bytes(history_html(History("run", frames[0].tokens, frames, rows)))
+    with look(tmp_path / "x.html", width) as page:
+        assert page.problems == []
+        assert page.overflow() == 0
+        began = time.monotonic()
+        page.press("End")
+        assert page.text("#story").split()[1] == "3"
+        assert time.monotonic() - began < (OPENS_WITHIN if name == "many" else 2)  # a quarter of a million cells
+        text = page.text("main")
+        for token in frames[0].tokens[-1:]:
+            assert token in text
+        if name == "no-attention":
+            assert "attention" in text
 
 
 @pytest.fixture(scope="module")
