@@ -42,7 +42,7 @@ LEVELS = [
 LEVEL = {part: number for number, parts in enumerate(LEVELS) for part in parts}
 
 # Parts that may import torch when they are imported; elsewhere it is imported inside the function that needs it.
-TORCH_PARTS = ("nn", "model", "training", "engines.torch")
+TORCH_PARTS = ("nn", "model", "training", "engines.torch", "engines.dynamic")
 
 FILE_LINES, FUNCTION_LINES = 400, 60
 

@@ -61,7 +61,7 @@ class Sparse(Normalizer):
         """τ if these scores, times `factor`, and no others get something."""
         raise NotImplementedError
 
-    def threshold(self, scores: Floats) -> float | None:
+    def threshold(self, scores: Floats) -> float:
         ordered = -np.sort(-scores[scores > -np.inf] * self.factor)
         for count in range(1, len(ordered) + 1):
             found = self.of_support(ordered[:count])

@@ -71,7 +71,8 @@ class Softmax(Normalization):
 
     @classmethod
     def entropy(cls, weights: Float[Tensor, "*rows N"]) -> Float[Tensor, "*rows"]:
-        return torch.special.entr(weights).sum(-1)
+        entropy: Tensor = torch.special.entr(weights).sum(-1)
+        return entropy
 
     @classmethod
     def apply(cls, scores: Float[Tensor, "*rows N"]) -> Float[Tensor, "*rows N"]:
