@@ -59,8 +59,8 @@ def test_one_call_is_the_same_as_steps(case: Any, monkeypatch: pytest.MonkeyPatc
 
 @pytest.mark.parametrize("name", MEDIA)
 def test_one_call_is_the_same_as_steps_from_every_source(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    task = task_of(name, "sequence")
-    compare(task, onnx_engine(task), monkeypatch, trials=examples_of(name, "sequence"))
+    task = task_of(name)
+    compare(task, onnx_engine(task), monkeypatch, trials=examples_of(name))
 
 
 @pytest.mark.parametrize("int8", [False, True])
