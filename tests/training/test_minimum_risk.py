@@ -31,6 +31,8 @@ MODELS: dict[str, dict[str, Any]] = {
     "first state alone": {"context": "initial"},
     "copying": {"copying": True},
     "in step": {"context": "in_step"},
+    "hard attention": {"kind": "hard", "feeding": False},
+    "hard monotonic attention, copying": {"kind": "hard_monotonic", "feeding": False, "copying": True},
 }
 
 

@@ -76,7 +76,7 @@ class HardAttentionModule(SequenceModule):
         prepared, state = self.decoder.begin(memory)
         outputs = self.decoder.unroll(prepared, state, ids[:, :-1])
         assert outputs.weights is not None
-        emissions = self._emissions(prepared, outputs, gold)
+        emissions = self._emissions(prepared, outputs, gold, self.label_smoothing if self.training else 0.0)
         likelihood, priors = self.decoder.context.marginal(outputs.weights, emissions, mask)
         total = -likelihood.sum()
         correct = mask.new_zeros((), dtype=torch.long)
@@ -89,7 +89,15 @@ class HardAttentionModule(SequenceModule):
             total = total + self.alignment(memory, target)
         return Loss(total, mask.sum(), correct)
 
-    def _emissions(self, memory: Memory, outputs: Outputs, gold: Int[Tensor, "B T"]) -> Float[Tensor, "B T S"]:
+    def log_probabilities(self, memory: Memory, state: DecoderState, target: Padded) -> Float[Tensor, " B"]:
+        """See SequenceModule.log_probabilities: the sum over alignments, without smoothing."""
+        gold, mask = target.main[:, 1:], real_positions(target.lengths - 1, target.main.shape[1] - 1)
+        outputs = self.decoder.unroll(memory, state, target.main[:, :-1])
+        assert outputs.weights is not None
+        return self.decoder.context.marginal(outputs.weights, self._emissions(memory, outputs, gold, 0.0), mask)[0]
+
+    def _emissions(self, memory: Memory, outputs: Outputs, gold: Int[Tensor, "B T"], smoothing: float,
+                   ) -> Float[Tensor, "B T S"]:
         """log p(y_t | t, j) of every position, in pieces, which are made again in the backward pass where there are
         several.
         """
@@ -100,7 +108,7 @@ class HardAttentionModule(SequenceModule):
         for rows, steps in pieces:
             parts = (memory.values[rows], None if memory.copy_ids is None else memory.copy_ids[rows],
                      outputs.values[rows, steps], None if outputs.copy_gate is None else outputs.copy_gate[rows, steps],
-                     gold[rows, steps], None if factors is None else factors[rows, steps])
+                     gold[rows, steps], smoothing, None if factors is None else factors[rows, steps])
             found.append(checkpoint(self._piece, *parts, use_reentrant=False)
                          if len(pieces) > 1 and torch.is_grad_enabled() else self._piece(*parts))
         if len(pieces) == 1:
@@ -132,9 +140,8 @@ class HardAttentionModule(SequenceModule):
 
     def _piece(self, values: Float[Tensor, "B S X"], copy_ids: Int[Tensor, "B S"] | None,
                hidden: Float[Tensor, "B T H"], gate: Float[Tensor, "B T"] | None, gold: Int[Tensor, "B T"],
-               factors: Float[Tensor, "B T 1 O"] | None) -> Float[Tensor, "B T S"]:
+               smoothing: float, factors: Float[Tensor, "B T 1 O"] | None) -> Float[Tensor, "B T S"]:
         logits, generates, copies = self._at_positions(values, copy_ids, hidden, gate, factors)
-        smoothing = self.label_smoothing if self.training else 0.0
         known = gold.clamp(max=self.symbols - 1).view(*gold.shape, 1, 1).expand(-1, -1, logits.shape[2], 1)
         normaliser = logits.logsumexp(3)
         found = logits.gather(3, known).squeeze(3) - normaliser
