@@ -82,7 +82,7 @@ def test_info_of_an_export(cli: Command, run: Path, other: Path, tmp_path: Path)
     assert cli("export", run, tmp_path / "alone", "--int8", "--no-check", "-q").code == 0
     alone = cli("info", tmp_path / "alone")
     assert alone.code == 0, alone.err
-    assert "parameters: in the export alone\nexport:     int8 (0.1 MiB)\n" in alone.out
+    assert re.search(r"^parameters: in the export alone\nexport: {5}int8 \(0\.\d MiB\)$", alone.out, re.MULTILINE)
     changed = shutil.copytree(run, tmp_path / "changed")
     shutil.copy(other / "model.safetensors", changed / "model.safetensors")
     assert f"of other weights: seqloom export {changed}" in cli("info", changed).out

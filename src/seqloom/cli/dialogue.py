@@ -9,6 +9,7 @@ from contextlib import suppress
 from seqloom.cli.options import is_foreign
 from seqloom.cli.streams import warn
 from seqloom.config.sections import DecodingConfig
+from seqloom.errors import counted
 from seqloom.predictor import Predictor
 from seqloom.types import Prediction, Record
 
@@ -39,7 +40,7 @@ def converse(predictor: Predictor, options: DecodingConfig, *, line: Callable[[i
             continue
         cells = typed.split("\t") if len(roles) > 1 else [typed]
         if len(cells) != len(roles):
-            warn(f"{len(cells)} columns, expected {len(roles)}: {' <tab> '.join(roles)}")
+            warn(f"{counted(len(cells), 'column')}, expected {len(roles)}: {' <tab> '.join(roles)}")
             continue
         record = Record(dict(zip(roles, cells, strict=True)), "<terminal>", number)
         prediction = next(predictor.predict_records(
