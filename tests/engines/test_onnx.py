@@ -233,7 +233,7 @@ def test_an_export_predicts_evaluates_and_explains_without_torch(run: Path, tmp_
 def test_an_int8_export_alone_is_used_by_itself(run: Path, tmp_path: Path) -> None:
     out = export_run(run, tmp_path / "out", int8=True, check=False).folder
     assert sorted(path.name for path in (out / FOLDER).iterdir()) == [
-        "best.int8.onnx", "encoder.int8.onnx", "listed.int8.onnx", MANIFEST, "search.int8.onnx",
-        "search_listed.int8.onnx", "step.int8.onnx", "weights.int8.safetensors"]
+        "best.int8.onnx", "encoder.int8.onnx", "greedy.int8.onnx", "greedy_listed.int8.onnx", "listed.int8.onnx",
+        MANIFEST, "search.int8.onnx", "search_listed.int8.onnx", "step.int8.onnx", "weights.int8.safetensors"]
     assert load_predictor(out).engine.name == "onnx int8"
     assert load_predictor(out, engine="onnx").engine.name == "onnx int8"

@@ -83,6 +83,8 @@ class Graphs:
         options.intra_op_num_threads = self.threads
         options.inter_op_num_threads = 1
         options.log_severity_level = 3
+        # Threads of a session that has nothing to do would wait in a loop, and take a core from the next session's.
+        options.add_session_config_entry("session.force_spinning_stop", "1")
         names = self._metadata[name].split()
         for one in names:
             if one not in self._values:

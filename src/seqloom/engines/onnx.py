@@ -26,6 +26,7 @@ PER_POSITION = ("main", "copy", "characters", "language")
 FRAME_STEP = 16
 # A greedy search goes on without those that have ended once no more than this share is open (docs/lab.md).
 OPEN_SHARE = 7 / 8
+FEW_SENTENCES = 4  # are encoded and answered in one call
 
 
 class Listed(NamedTuple):
@@ -271,44 +272,65 @@ class OnnxEngine:
         """A whole greedy search: see search.whole. None where the model copies symbols of the source, or was exported
         before there was a graph for this: then the steps are to be made one by one.
         """
-        name = "search" if shortlist is None else "search_listed"
+        few = source.size <= FEW_SENTENCES
+        name = ("greedy" if few else "search") + ("" if shortlist is None else "_listed")
         if not self._graphs.has(name):
             return None
-        state = self.begin(source, shortlist)
-        names = ["tokens", "scores", "ended", *(["weights"] if weights and self._has_weights else [])]
+        names = ["tokens", "scores", *(["weights"] if weights and self._has_weights else [])]
         mask = np.zeros(self._graphs.symbols + 1, np.float32)
         mask[banned] = -np.inf
-        open_rows, longest, done = np.arange(source.size), int(limits.max()), 0
-        last: Ints = np.full(source.size, START, np.int64)
-        tokens: Ints = np.full((source.size, longest), END, np.int64)
+        return self._greedy_in_one(name, names, source, limits, mask, shortlist) if few else \
+            self._greedy_in_turns(name, names, self.begin(source, shortlist), limits, mask)
+
+    def _greedy_in_one(self, name: str, names: list[str], source: Padded, limits: Ints, mask: Floats,
+                       shortlist: Ints | None) -> Searched:
+        """From the source to the answers in one call."""
+        listed = None if shortlist is None else self._listed(shortlist)
+        counted = [] if self._reads_symbols else [POSITIONS]
+        feeds = {**self._feeds(source), "limits": as_value(whole(limits)), **_choices(listed, mask)}
+        found = [value.numpy() for value in self._graphs.run(name, [*names, *counted], feeds)]
+        positions = int(found.pop().max()) if counted else _positions(source)
+        shown = found[2][:, :, 0, :positions].swapaxes(0, 1) if len(found) > 2 else None
+        return Searched(found[0].T, found[1].T, shown)
+
+    def _greedy_in_turns(self, name: str, names: list[str], state: OnnxState, limits: Ints, mask: Floats) -> Searched:
+        """Some steps after others; between them the sentences that have ended leave."""
+        B, longest, done = len(limits), int(limits.max()), 0
+        open_rows = np.arange(B)
+        last: Ints = np.full(B, START, np.int64)
+        tokens: Ints = np.full((B, longest), END, np.int64)
         scores: Floats = np.zeros(tokens.shape, np.float32)
-        shown: Floats | None = np.zeros((*tokens.shape, state.positions), np.float32) if len(names) > 3 else None
+        shown: Floats | None = np.zeros((*tokens.shape, state.positions), np.float32) if len(names) > 2 else None
         while len(open_rows):
-            found = self._graphs.run(name, [*names, *self._next_names],
-                                     self._search_feeds(state, last, limits[open_rows] - done, mask))
-            made, values, ended, *attention = (value.numpy() for value in found[:len(names)])
+            found = self._graphs.run(name, ["ended", *names, *self._next_names], {
+                **_search_feeds(state, last, limits[open_rows] - done), **_choices(state.listed, mask)})
+            ended, made, values, *attention = (value.numpy() for value in found[: len(names) + 1])
             steps = slice(done, done + len(made))
             tokens[open_rows, steps], scores[open_rows, steps] = made.T, values.T
             if shown is not None:
                 shown[open_rows, steps] = attention[0][:, :, 0, : state.positions].swapaxes(0, 1)
             done += len(made)
             staying = np.flatnonzero(~ended)
-            decoder = dict(zip(self._state_names, found[len(names):], strict=True))
+            decoder = dict(zip(self._state_names, found[len(names) + 1:], strict=True))
             state = state._replace(decoder=decoder, width=1, first=np.arange(len(open_rows)))
             if len(staying):
                 state = self.keep(state, staying)
             open_rows, last = open_rows[staying], made[-1][staying]
         return Searched(tokens[:, :done], scores[:, :done], None if shown is None else shown[:, :done])
 
-    def _search_feeds(self, state: OnnxState, last: Ints, limits: Ints, mask: Floats) -> dict[str, Any]:
-        fewest = np.asarray(int(len(last) * OPEN_SHARE), np.int64)
-        feeds = {"last": as_value(whole(last[:, None])), "rows": as_value(whole(state.first)),
-                 "limits": as_value(whole(limits)), "fewest": as_value(fewest), **state.memory, **state.decoder}
-        if state.listed is None:
-            return {**feeds, "mask": as_value(mask[:-1])}
-        listed = state.listed
-        return {**feeds, **listed.values, "places": as_value(listed.places), "mask": as_value(mask[listed.ids]),
-                "ids": as_value(np.maximum(listed.ids, 0))}
+
+def _search_feeds(state: OnnxState, last: Ints, limits: Ints) -> dict[str, Any]:
+    fewest = np.asarray(int(len(last) * OPEN_SHARE), np.int64)
+    return {"last": as_value(whole(last[:, None])), "rows": as_value(whole(state.first)),
+            "limits": as_value(whole(limits)), "fewest": as_value(fewest), **state.memory, **state.decoder}
+
+
+def _choices(listed: Listed | None, mask: Floats) -> dict[str, Any]:
+    """What a search chooses among; mask: [V + 1], 0 or −∞."""
+    if listed is None:
+        return {"mask": as_value(mask[:-1])}
+    return {**listed.values, "places": as_value(listed.places), "mask": as_value(mask[listed.ids]),
+            "ids": as_value(np.maximum(listed.ids, 0))}
 
 
 def _longer(main: Any, shape: Sequence[Any]) -> Any:

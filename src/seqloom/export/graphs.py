@@ -11,6 +11,7 @@ sequence (export/sequence.py)
            scores [T B], weights [T B 1 S], ended [B], `next.…` [B …]: greedy steps until no more than `fewest` of the
            sentences are open (export/searching.py). search_listed: the same over rows that are given, as listed has
            it; mask and their ids [B L].
+  greedy, greedy_listed: the same from the encoder's inputs on, until all sentences have ended; without the state.
 label, tags (export/answers.py)
   encoder: main, lengths (and features) → summary, states.
   answer:  the same, and `state.…` [B …] of what stood before where the encoder reads in one direction → answer [B T C],

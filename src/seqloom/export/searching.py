@@ -2,41 +2,65 @@
 
 The engine calls it again for those that are left: a batch leaves the runtime a few times instead of at every step, and
 yet sentences leave the batch when they have ended. The loop is never inside another one: the runtime would then put the
-weights of its products in order again at every step.
+weights of its products in order again at every step. A sentence or a few have a graph that encodes them too: one
+call less, and the threads of two sessions that take turns are in each other's way.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+
 from seqloom.export.builder import NEXT
-from seqloom.export.contexts import MEMORY, StepInputs
+from seqloom.export.contexts import MEMORY, Part, StepInputs
 from seqloom.export.graph import Graph
 from seqloom.export.output import Rows, best, listed_log_probabilities, log_probabilities, normalization_of
 from seqloom.export.stepping import SteppingBuilder
-from seqloom.types import END
+from seqloom.types import END, START
 
 LISTED = "_listed"
 MOST_BANNED = 3  # padding, start, unknown
 SMALL = 1024  # symbols that are masked all, which is quicker than looking for the best twice
 
 
-def search_graph(builder: SteppingBuilder, name: str) -> Graph:
-    """State and token of each sentence → the tokens of its next steps, and the state behind them; see graphs.py.
+class Begun(NamedTuple):
+    """Memory, state and tokens [B 1] of every sentence, and how many may be open when the steps end."""
 
-    name: search, or search_listed for one over the rows of a shortlist.
+    memory: dict[str, str]
+    state: dict[str, str]
+    last: str
+    fewest: str
+
+
+def given_back(builder: SteppingBuilder, graph: Graph) -> Begun:
+    """What an encoder or an earlier search has handed out."""
+    last, places = graph.input("last", "int64", ["B", 1]), graph.input("rows", "int64", ["B"])
+    memory = {part: graph.input(MEMORY + part, dtype, shape)
+              for part, (dtype, shape) in builder.decoder.memory_ports().items()}
+    state = {part: graph.op("Gather", value, places) for part, value in builder.state_inputs(graph, "P").items()}
+    return Begun(memory, state, last, graph.input("fewest", "int64", []))
+
+
+def encoded_here(graph: Graph, memory: Mapping[str, Part], state: Mapping[str, Part], size: str) -> Begun:
+    """What the same graph has encoded: the search goes on until all `size` [1] sentences have ended."""
+    start = graph.op("ConstantOfShape", graph.join(size, graph.ids(1), axis=0), value=np.full(1, START, np.int64))
+    return Begun({name: part.value for name, part in memory.items()},
+                 {name: part.value for name, part in state.items()}, start, graph.constant(0, "int64"))
+
+
+def add_search(builder: SteppingBuilder, graph: Graph, limits: str, begun: Begun) -> Graph:
+    """Steps → their tokens and scores, and the state behind them where it may be asked for; see graphs.py.
+
+    graph: with a name that ends in _listed, over the rows of a shortlist. limits: [B] most steps of each sentence.
     """
-    graph = builder.graph(name)
-    tokens = graph.input("last", "int64", ["B", 1])
-    places = graph.input("rows", "int64", ["B"])
-    limits = graph.input("limits", "int64", ["B"])
-    fewest = graph.input("fewest", "int64", [])
-    listed = name.endswith(LISTED)
+    memory, tokens, fewest = begun.memory, begun.last, begun.fewest
+    listed = graph.name.endswith(LISTED)
     mask = graph.input("mask", "float32", ["B", "L"] if listed else [builder.symbols])
     rows = builder.rows(graph, "B") if listed else None
     ids = graph.input("ids", "int64", ["B", "L"]) if listed else ""
-    memory = {part: graph.input(MEMORY + part, dtype, shape)
-              for part, (dtype, shape) in builder.decoder.memory_ports().items()}
     ports = builder.decoder.state_ports()
-    state = {part: graph.op("Gather", value, places) for part, value in builder.state_inputs(graph, "P").items()}
 
     body = Graph("loop", parent=graph)
     number = body.input("number", "int64", [])
@@ -65,11 +89,12 @@ def search_graph(builder: SteppingBuilder, name: str) -> Graph:
     if outputs.weights:
         body.output("weight", outputs.weights, "float32", ["B", 1, "S"])
     most = graph.op("ReduceMax", limits, keepdims=0)
-    first = [tokens, graph.zeros(graph.op("Shape", limits), dtype="bool"), *state.values()]
+    first = [tokens, graph.zeros(graph.op("Shape", limits), dtype="bool"), *(begun.state[part] for part in ports)]
     found = graph.node("Loop", most, graph.constant(True, "bool"), *first, outputs=len(body.outputs) - 1, body=body)
-    graph.output("ended", found[1], "bool", ["B"])
-    for (part, (dtype, shape)), value in zip(ports.items(), found[2:], strict=False):
-        graph.output(NEXT + part, value, dtype, ["B", *shape])
+    if fewest in [port.name for port in graph.inputs]:
+        graph.output("ended", found[1], "bool", ["B"])
+        for (part, (dtype, shape)), value in zip(ports.items(), found[2:], strict=False):
+            graph.output(NEXT + part, value, dtype, ["B", *shape])
     for port, value in zip(body.outputs[3 + len(ports):], found[2 + len(ports):], strict=True):
         graph.output(f"{port.name}s", value, port.dtype, ["T", *port.shape])
     return graph

@@ -14,13 +14,13 @@ from seqloom.export.normalization import EXPORTED_NORMALIZATIONS
 from seqloom.export.output import normalization_of
 from seqloom.export.products import quantised
 from seqloom.export.scores import EXPORTED_SCORES
-from seqloom.export.searching import search_graph
+from seqloom.export.searching import add_search, encoded_here, given_back
 from seqloom.export.stepping import SteppingBuilder
 from seqloom.export.weights import OUTPUT, Weights
 
 
 class SequenceBuilder(SteppingBuilder):
-    """encoder, best, step; and listed, search, search_listed where the symbols are the same for all sentences."""
+    """encoder, best, step; and listed, and the searches where the symbols are the same for all sentences."""
 
     decoder: RecurrentDecoder | InStepDecoder
 
@@ -50,7 +50,7 @@ class SequenceBuilder(SteppingBuilder):
         if self.hard:  # the distribution is a sum over positions, of which no rows can be left out
             return {**made, "search": search_graph(self, "search")}
         return {**made, "listed": self.step("listed"),
-                **{name: search_graph(self, name) for name in ("search", "search_listed")}}
+                **{name: self.search(name) for name in ("greedy", "greedy_listed", "search", "search_listed")}}
 
     def shared(self) -> dict[str, str]:
         """The output layer: matrix, bias, and scales of whole numbers. A shortlist takes rows of it."""
@@ -70,3 +70,15 @@ class SequenceBuilder(SteppingBuilder):
         """The encoder with its inputs; memory and first state of the decoder."""
         encoded = self.encoded(graph)
         return encoded, *self.decoder.begin(graph, encoded)
+
+    def search(self, name: str) -> Graph:
+        """greedy encodes its sentences, search goes on from what was encoded; …_listed: over a shortlist."""
+        graph = self.graph(name)
+        limits = graph.input("limits", "int64", ["B"])
+        if name.startswith("search"):
+            return add_search(self, graph, limits, given_back(self, graph))
+        encoded, memory, state = self.begin(graph)
+        add_search(self, graph, limits, encoded_here(graph, memory, state, graph.op("Shape", limits)))
+        if self.config.source.kind != "text":
+            graph.output("positions", encoded.lengths, "int64", ["B"])
+        return graph
