@@ -71,7 +71,7 @@ def test_both_precisions_stand_in_the_run_itself(run: Path, data: list[CorpusCon
     assert [one.precision for one in export.parity] == ["fp32", "int8"]
     assert export.parity[1].largest > export.parity[0].largest
     assert set(export.parity[1].metrics) == {"exact_match", "bleu"}
-    assert len(list((run / FOLDER).iterdir())) == 15  # six graphs and their arrays, twice, and the manifest
+    assert len(list((run / FOLDER).iterdir())) == 19  # eight graphs and their arrays, twice, and the manifest
 
 
 def test_inputs_are_made_up_where_the_data_is_gone(run: Path) -> None:

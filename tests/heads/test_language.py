@@ -33,8 +33,9 @@ from seqloom.types import END, Record
 from source_tree import ROOT
 from tiny import CPU, randomise
 
-SMALL = ["decoder.hidden_size=12", "decoder.embedding_size=6", "training.max_steps=12", "training.batch_size=3",
-         "training.threads=1", "head.window=7", "training.average=none", "decoding.max_length=9"]
+SMALL = ["decoder.layers=1", "decoder.hidden_size=12", "decoder.embedding_size=6", "training.max_steps=12",
+         "training.batch_size=3", "training.threads=1", "head.window=7", "training.average=none",
+         "decoding.max_length=9", "training.schedule.warmup_steps=0"]
 
 
 @pytest.fixture(scope="module")

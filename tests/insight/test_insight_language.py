@@ -33,7 +33,7 @@ __all__ = ["one_thread"]
 
 LINES = "ab ba\nbaab\n\na b 가나\nab ab ab\n" * 8
 SMALL: dict[str, Any] = {
-    "decoder": {"hidden_size": 6, "embedding_size": 5, "dropout": 0.0, "embedding_dropout": 0.0},
+    "decoder": {"layers": 1, "hidden_size": 6, "embedding_size": 5, "dropout": 0.0, "embedding_dropout": 0.0},
     "training": {"max_steps": 3, "batch_size": 2, "threads": 1, "average": "none"}, "head": {"window": 9},
     "decoding": {"max_length": 7}}
 WAYS: dict[str, dict[str, dict[str, Any]]] = {

@@ -48,7 +48,7 @@ class SequenceBuilder(SteppingBuilder):
         if self.config.decoder.copy_source:
             return made
         if self.hard:  # the distribution is a sum over positions, of which no rows can be left out
-            return {**made, "search": search_graph(self, "search")}
+            return {**made, **{name: self.search(name) for name in ("greedy", "search")}}
         return {**made, "listed": self.step("listed"),
                 **{name: self.search(name) for name in ("greedy", "greedy_listed", "search", "search_listed")}}
 
