@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import math
-import random
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ import pytest
 from exported import name_of, onnx_engine
 
 import seqloom
+from language_texts import SMALL, write_text
 from pairs import Case, covering_cases
 from seqloom.config.loading import load_config
 from seqloom.config.sections import Config
@@ -180,17 +180,9 @@ def test_what_has_no_builder_is_refused_by_name(monkeypatch: pytest.MonkeyPatch)
 
 # --- runs ------------------------------------------------------------------------------------------------------------
 
-SMALL = ["decoder.layers=1", "decoder.hidden_size=12", "decoder.embedding_size=6", "training.max_steps=12",
-         "training.batch_size=3", "training.threads=1", "head.window=7", "training.average=none",
-         "decoding.max_length=9", "training.schedule.warmup_steps=0"]
-
-
 @pytest.fixture(scope="module")
 def text(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path, draw = tmp_path_factory.mktemp("text") / "text.txt", random.Random(2)
-    lines = ["".join(draw.choice("ab cd\té") for _ in range(draw.randint(0, 12))) for _ in range(40)]
-    path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
-    return path
+    return write_text(tmp_path_factory.mktemp("text"))
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import random
 import re
 import shlex
 from copy import deepcopy
@@ -16,6 +15,7 @@ import pytest
 import torch
 
 import seqloom
+from language_texts import SMALL, write_text
 from seqloom.cli import main
 from seqloom.config.loading import load_config
 from seqloom.config.sections import CorpusConfig, DecoderConfig
@@ -33,18 +33,10 @@ from seqloom.types import END, Record
 from source_tree import ROOT
 from tiny import CPU, randomise
 
-SMALL = ["decoder.layers=1", "decoder.hidden_size=12", "decoder.embedding_size=6", "training.max_steps=12",
-         "training.batch_size=3", "training.threads=1", "head.window=7", "training.average=none",
-         "decoding.max_length=9", "training.schedule.warmup_steps=0"]
-
 
 @pytest.fixture(scope="module")
 def text(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("text") / "text.txt"
-    draw = random.Random(2)
-    lines = ["".join(draw.choice("ab cd\té") for _ in range(draw.randint(0, 12))) for _ in range(40)]
-    path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
-    return path
+    return write_text(tmp_path_factory.mktemp("text"))
 
 
 @pytest.fixture(scope="module")
