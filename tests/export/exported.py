@@ -35,7 +35,7 @@ FACTORS: dict[str, list[Any]] = {
     "kind": ["soft", "hard", "hard_monotonic"],
     "jumps": [4, 0],
     "coverage": [False, True],
-    "features": ["none", "symbols", "encoder"],
+    "features": ["none", "symbols", "encoder", "embedding"],
     "tie": ["none", "output", "all"],
     "characters": [False, True],
     "normalization": list(NORMALIZATIONS),

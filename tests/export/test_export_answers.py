@@ -36,7 +36,7 @@ FACTORS: dict[str, list[Any]] = {
     "head": ["label", "tags"],
     "cell": list(EXPORTED_CELLS),
     "pooling": list(EXPORTED_POOLINGS),
-    "features": ["none", "symbols", "encoder"],
+    "features": ["none", "symbols", "encoder", "embedding"],
     "layers": [1, 2],
     "bidirectional": [False, True],
     "residual": [False, True],

@@ -32,7 +32,7 @@ FACTORS: dict[str, list[Any]] = {
     "score": list(SCORES), "score_layers": [1, 2], "combination": ["tanh", "concat"], "query": ["current", "previous"],
     "feeding": [True, False], "bridge": ["affine", "copy", "zero"], "layers": [1, 2], "bidirectional": [False, True],
     "residual": [False, True], "copying": [False, True], "coverage": [False, True],
-    "features": ["none", "symbols", "encoder"], "tie": ["none", "output", "all"],
+    "features": ["none", "symbols", "encoder", "embedding"], "tie": ["none", "output", "all"],
     "normalization": list(NORMALIZATIONS), "window": [None, 2], "output": list(NORMALIZATIONS),
 }
 
@@ -73,7 +73,7 @@ def test_the_source_as_first_input(context: str) -> None:
     compare(tiny(values, dtype=torch.float64))
 
 
-@pytest.mark.parametrize("features", ["none", "symbols", "encoder"])
+@pytest.mark.parametrize("features", ["none", "symbols", "encoder", "embedding"])
 @pytest.mark.parametrize("cell", ["lstm", "gru"])
 def test_the_characters_of_each_symbol(cell: str, features: str) -> None:
     compare(tiny(cell=cell, features=features, characters=True, bidirectional=True, layers=2, dtype=torch.float64))

@@ -219,7 +219,7 @@ def with_vectors(tmp_path: Path, *, freeze: bool = False, vectors: str = VECTORS
     return Tiny(config, source, head, build_model(config, source, head, seed=1))
 
 
-@pytest.mark.parametrize("features", ["none", "symbols", "encoder"])
+@pytest.mark.parametrize("features", ["none", "symbols", "encoder", "embedding"])
 def test_vectors_go_to_the_rows_of_their_symbols(tmp_path: Path, features: str) -> None:
     """Each symbol's row, with feature symbols behind the symbols of the text or without; all others stay."""
     task = with_vectors(tmp_path, features=features)

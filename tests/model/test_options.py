@@ -40,7 +40,7 @@ FACTORS: dict[str, list[Any]] = {
     "residual": [False, True],
     "copying": [False, True],
     "coverage": [False, True],
-    "features": ["none", "symbols", "encoder"],
+    "features": ["none", "symbols", "encoder", "embedding"],
     "tie": ["none", "output", "all"],
     "characters": [False, True],
     "normalization": list(NORMALIZATIONS),
@@ -55,6 +55,7 @@ REFUSED = {
     (("context", "in_step"), ("features", "encoder")),
     (("context", "initial"), ("bridge", "zero")),
     (("features", "symbols"), ("tie", "all")),
+    (("features", "embedding"), ("tie", "all")),
     (("copying", True), ("output", "sparsemax")),
     (("copying", True), ("output", "entmax15")),
     *((("context", context), (option, True)) for context in ("every_step", "initial", "in_step")

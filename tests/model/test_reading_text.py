@@ -56,6 +56,16 @@ def test_features_apart_stand_in_a_field_of_their_own() -> None:
     assert source.read(record("a")).fields["features"].shape == (0,)
 
 
+def test_features_that_are_added_stand_at_no_position() -> None:
+    source = tiny(features="embedding").source
+    example = record("a", features="SG;PST")
+    item = source.read(example)
+    assert item.fields["main"].tolist() == [source.tokenizer.id("a"), END]
+    assert item.fields["added"].tolist() == [source.tokenizer.feature_id(name) for name in ("SG", "PST")]
+    assert source.memory_tokens(item, example) == item.tokens == ["a", "</s>"]
+    assert source.read(record("a")).fields["added"].shape == (0,)
+
+
 def test_a_reversed_source_keeps_its_features_first_and_its_end_last() -> None:
     source = tiny(features="symbols", source={"reverse": True}).source
     assert source.read(record("a b c", features="SG")).tokens == ["⟨SG⟩", "c", "b", "a", "</s>"]

@@ -97,6 +97,19 @@ def test_ids_at_padding_do_not_matter() -> None:
         assert mine is None or torch.equal(mine, theirs)
 
 
+def test_what_is_added_is_added_to_every_symbol() -> None:
+    """The sum of the embeddings of a row's features; what stands behind them in a batch does not matter."""
+    encoder = encoder_of()
+    expected = encoder.embed(source_of())
+    for row, count in enumerate(FEATURE_LENGTHS.tolist()):
+        for number in FEATURES[row, :count]:
+            expected[row] = expected[row] + encoder.embedding.weight[number]
+    other = torch.where(real_positions(FEATURE_LENGTHS, 3), FEATURES, 9)
+    for ids in (FEATURES, other):
+        found = encoder.embed(source_of(added=ids, added_lengths=FEATURE_LENGTHS))
+        torch.testing.assert_close(found, expected, **EXACT)
+
+
 @pytest.mark.parametrize("options", [{"embedding_dropout": 0.5}, {"dropout": 0.5}, {"layers": 1, "dropout": 0.5}])
 def test_dropout_is_for_training_only(options: dict[str, Any]) -> None:
     encoder, bare = encoder_of(**options), encoder_of(**{"layers": options.get("layers", 2)})

@@ -29,7 +29,7 @@ def local_window(config: Config) -> Problems:
     if isinstance(config.source, TextSourceConfig) and config.source.features is not None \
             and config.source.features.mode == "encoder":
         yield Problem(f"{name}, but source.features.mode is encoder: features stand behind the text, out of most "
-                      "windows", f"set source.features.mode to symbols, or {fix}")
+                      "windows", f"set source.features.mode to embedding, or {fix}")
 
 
 ATTENTION_CHECKS: tuple[Callable[[Config], Problems], ...] = (sparse_output, local_window)

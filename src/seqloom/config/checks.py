@@ -187,7 +187,7 @@ def unreached(config: Config) -> Problems:
     apart = options is not None and options.mode == "encoder"
     if config.decoder.context == "in_step" and apart:
         yield Problem("decoder.context is in_step and source.features.mode is encoder: features stand behind the text, "
-                      "where no step reads them", "set source.features.mode to symbols")
+                      "where no step reads them", "set source.features.mode to embedding")
 
 
 @of_sequences
@@ -281,7 +281,7 @@ def _three_way(config: Config, source: TextSourceConfig, head: SequenceHeadConfi
     if source.embedding_size != config.decoder.embedding_size:
         yield Problem(f"{name}, but source.embedding_size is {source.embedding_size} and decoder.embedding_size "
                       f"is {config.decoder.embedding_size}, expected equal sizes", "make them equal")
-    if source.features is not None and source.features.mode == "symbols":
+    if source.features is not None and source.features.mode != "encoder":
         yield Problem(f"{name}, but source.features are symbols of the source only",
                       "set head.tie_embeddings to output, or source.features.mode to encoder")
     vectors = [side.pretrained.path for side in (source, head) if side.pretrained is not None]

@@ -31,8 +31,9 @@ from seqloom.config.media_sections import (
 class FeaturesConfig(Section):
     column: Column = Field(description="Column of the features, a number from 1 or a name in the header.")
     separator: str = text(";", "What stands between two features.", min_length=1)
-    mode: Literal["symbols", "encoder"] = text(
-        "symbols", "symbols: put before the source as symbols of their own; encoder: embedded apart, attended beside.")
+    mode: Literal["symbols", "encoder", "embedding"] = text(
+        "symbols", "symbols: put before the source as symbols of their own; encoder: embedded apart, attended beside; "
+                   "embedding: added to every source position.")
 
 
 class CharactersConfig(Section):

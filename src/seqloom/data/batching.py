@@ -18,7 +18,7 @@ from seqloom.types import Floats, Ints, Item, Padded
 
 # Fields that are a sequence of their own beside `main`: their lengths are always given, so that their presence does
 # not depend on what happens to be in a batch.
-OWN_LENGTH = ("features",)
+OWN_LENGTH = ("features", "added")
 # Batches whose examples are sorted together: more waste less, fewer mix better. The first that wastes at most
 # ACCEPTED_WASTE is taken, the last where none does.
 WINDOW_BATCHES = (8, 16, 32, 64, 128, 256)
@@ -36,7 +36,7 @@ def pad(items: Sequence[Item]) -> Padded:
 
     Returns:
         fields: each [B, S, …] with S the longest of that field, and every further axis as long as its longest too
-            (characters [B S W]); whole numbers become int64, bytes and other types stay. Field "features", and a
+            (characters [B S W]); whole numbers become int64, bytes and other types stay. Fields of OWN_LENGTH, and a
             field whose length differs from that of `main` in some item, has its lengths in "<name>_lengths" [B] int64.
         lengths: of `main` [B] int64.
 

@@ -54,6 +54,9 @@ def text_encoder(graph: Graph, config: Config, weights: Weights, before: Before 
     if isinstance(config.source, TextSourceConfig) and config.source.language == "embedding":
         languages = graph.op("Transpose", graph.input("language", "int64", ["B", "S"]), perm=[1, 0])
         embedded = graph.op("Add", embedded, embedding(graph, languages, table))
+    features = features_of(config)
+    if features is not None and features.mode == "embedding":
+        embedded = graph.op("Add", embedded, added(graph, table))
     if isinstance(config.source, TextSourceConfig) and config.source.characters is not None:
         embedded = beside(graph, embedded, config.source.characters, weights)
     mask = real_positions(graph, lengths, graph.sizes(ids, 1, 2))
@@ -62,7 +65,6 @@ def text_encoder(graph: Graph, config: Config, weights: Weights, before: Before 
                   "encoder.recurrent", before)
     values = graph.op("Transpose", found.outputs, perm=[1, 0, 2])
     memory = Encoded(values, mask, lengths, found.hidden, found.cell, copy)
-    features = features_of(config)
     if features is None or features.mode != "encoder":
         return memory
     return feature_encoder(graph, memory, weights)
@@ -76,6 +78,16 @@ def real_positions(graph: Graph, lengths: str, size: str) -> str:
 def positions(graph: Graph, size: str) -> str:
     """0 … size − 1; size: [1]."""
     return graph.op("Range", graph.constant(0, "int64"), graph.op("Squeeze", size), graph.constant(1, "int64"))
+
+
+def added(graph: Graph, table: str) -> str:
+    """The sum of the embeddings [1 B E] of features that are added to every symbol's."""
+    ids = graph.input("added", "int64", ["B", "F"])
+    real = real_positions(graph, graph.input("added_lengths", "int64", ["B"]), graph.sizes(ids, 1, 2))
+    turned, mask = graph.op("Transpose", ids, perm=[1, 0]), graph.op("Transpose", real, perm=[1, 0])
+    rows = graph.op("Mul", embedding(graph, turned, table),
+                    graph.op("Unsqueeze", graph.op("Cast", mask, to=1), graph.ids(2)))
+    return graph.op("ReduceSum", rows, graph.ids(0), keepdims=1)
 
 
 def feature_encoder(graph: Graph, memory: Encoded, weights: Weights) -> Encoded:

@@ -61,8 +61,8 @@ class Head(SymbolsHead):
         return self.tokenizer if self.config.share_vocabulary else None
 
     def adopt(self, source: Any) -> None:
-        """One tokenizer for both sides, the source's features among its symbols."""
-        if self.config.share_vocabulary:
+        """One tokenizer for both sides, the names of languages among its symbols, where one matrix serves both."""
+        if self.config.tie_embeddings == "all":
             self.tokenizer = source.tokenizer
 
     @property

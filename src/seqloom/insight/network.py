@@ -132,6 +132,8 @@ class Network:
         embedded = inputs = self.weights.take(SOURCE)[ids]
         if "language" in item.fields:  # added to the padding too, which is not read
             embedded = inputs = embedded + self.weights.take(SOURCE)[item.fields["language"][0]]
+        if "added" in item.fields:
+            embedded = inputs = embedded + self.weights.take(SOURCE)[item.fields["added"]].sum(0)
         if "characters" in item.fields:
             characters = np.full((len(ids), item.fields["characters"].shape[1]), PADDING, np.int64)
             characters[:length] = item.fields["characters"]

@@ -46,7 +46,7 @@ class FeatureEncoder(nn.Module):
 
 class TextEncoder(nn.Module):
     """Embedding and recurrent stack over ids [B S]; with characters [B S W], what they say of a symbol stands beside
-    its embedding; with languages [B S], the embedding of a language is added to that of each symbol.
+    its embedding. The embeddings of a language [B S] and of what is `added` [B F] are added to that of each symbol.
     """
 
     def __init__(self, symbols: int, embedding_size: int, config: EncoderConfig, *, features: bool = False,
@@ -80,6 +80,9 @@ class TextEncoder(nn.Module):
         embedded: Tensor = drop_symbols(self.embedding(source.main), source.main, factors)
         if "language" in source.fields:
             embedded = embedded + self.embedding(source.fields["language"])
+        if "added" in source.fields:
+            real = real_positions(source.fields["added_lengths"], source.fields["added"].shape[1])
+            embedded = embedded + (self.embedding(source.fields["added"]) * real.unsqueeze(2)).sum(1, keepdim=True)
         if self.characters is None:
             return embedded
         return torch.cat([embedded, self.characters(source.fields["characters"])], 2)

@@ -87,8 +87,9 @@ class Source(SourceBase):
         fields: dict[str, Any] = {}
         leading = 0
         language = self._language_of(record)
-        if self.config.features is not None and self.config.features.mode == "encoder":
-            fields["features"] = np.asarray(feature_ids, np.int64)
+        mode = "symbols" if self.config.features is None else self.config.features.mode
+        if mode != "symbols":
+            fields["features" if mode == "encoder" else "added"] = np.asarray(feature_ids, np.int64)
         elif names:
             ids, leading = feature_ids + ids, len(names)
             tokens = [self.tokenizer.feature_token(name) for name in names] + tokens
