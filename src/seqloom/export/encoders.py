@@ -12,6 +12,7 @@ from seqloom.export.graph import Graph
 from seqloom.export.products import embedding, linear
 from seqloom.export.recurrent import Before, stack
 from seqloom.export.weights import Weights
+from seqloom.types import Floats
 
 
 class Encoded(NamedTuple):
@@ -80,7 +81,7 @@ def positions(graph: Graph, size: str) -> str:
     return graph.op("Range", graph.constant(0, "int64"), graph.op("Squeeze", size), graph.constant(1, "int64"))
 
 
-def added(graph: Graph, table: str) -> str:
+def added(graph: Graph, table: Floats) -> str:
     """The sum of the embeddings [1 B E] of features that are added to every symbol's."""
     ids = graph.input("added", "int64", ["B", "F"])
     real = real_positions(graph, graph.input("added_lengths", "int64", ["B"]), graph.sizes(ids, 1, 2))
