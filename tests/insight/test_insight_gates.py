@@ -56,7 +56,7 @@ def test_gates_are_those_of_the_cells(cell: str, run_of: RunOf) -> None:
 @pytest.mark.parametrize("options", [
     {}, {"cell": "gru", "bidirectional": True, "layers": 2, "residual": True}, {"context": "every_step"},
     {"cell": "rnn_tanh", "context": "initial"}, {"copying": True, "features": "encoder"}, {"context": "in_step"},
-    {"characters": True, "bidirectional": True}],
+    {"characters": True, "bidirectional": True}, {"kind": "hard_monotonic", "feeding": False, "features": "embedding"}],
     ids=lambda options: "-".join(map(str, options.values())) or "attention")
 def test_gradients_are_slopes_of_the_loss(options: dict[str, Any], run_of: RunOf) -> None:
     folder, task = run_of(**options)

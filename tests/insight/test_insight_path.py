@@ -28,7 +28,8 @@ def looked_at(predictor: Predictor, text: str = "b c x e", **options: Any) -> tu
 @pytest.mark.parametrize("options", [
     {}, {"layers": 2, "bidirectional": True, "cell": "gru"}, {"context": "every_step"}, {"context": "initial"},
     {"context": "in_step"}, {"feeding": False, "combination": "concat"}, {"query": "previous", "score": "location"},
-    {"features": "encoder"}, {"features": "symbols"}, {"characters": True}],
+    {"features": "encoder"}, {"features": "symbols"}, {"characters": True},
+    {"kind": "hard_monotonic", "feeding": False, "features": "embedding"}],
     ids=lambda options: "-".join(map(str, options.values())) or "attention")
 def test_sizes(options: dict[str, Any], predictor_of: Callable[..., Predictor]) -> None:
     prediction, path = looked_at(predictor_of(**options), min_length=2)

@@ -27,7 +27,9 @@ def tried(predictor: Predictor, **change: Any) -> tuple[Any, WhatIf]:
 
 
 @pytest.mark.parametrize("options", [{}, {"copying": True, "coverage": True}, {"context": "initial"},
-                                     {"score": "location"}, {"features": "symbols"}],
+                                     {"score": "location"}, {"features": "symbols"},
+                                     {"kind": "hard", "feeding": False},
+                                     {"kind": "hard_monotonic", "feeding": False, "copying": True}],
                          ids=lambda options: "-".join(map(str, options.values())) or "general")
 def test_before_is_the_greedy_answer(options: dict[str, Any], predictor_of: PredictorOf) -> None:
     answer, found = tried(predictor_of(**options))

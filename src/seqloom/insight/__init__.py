@@ -13,7 +13,8 @@ import numpy as np
 
 from seqloom.config.sections import LanguageHeadConfig
 from seqloom.insight.language import LanguageNetwork, Reading
-from seqloom.insight.network import Encoded, Network, check_covered
+from seqloom.insight.hard_attention import network_of
+from seqloom.insight.network import Encoded, Network, check_attention, check_covered
 from seqloom.insight.steps import CANDIDATES, Steps, steps_of, written_ids
 from seqloom.insight.weights import Weights
 from seqloom.run import WEIGHTS, Run
@@ -37,7 +38,7 @@ class Replay:
     @cached_property
     def encoder(self) -> Network:
         """The NumPy reference as far as its encoder goes. Raises UsageError for other sources than text."""
-        return Network(self.run.config, self.weights)
+        return network_of(self.run.config, self.weights)
 
     @property
     def network(self) -> Network:
@@ -78,11 +79,18 @@ class Replay:
         return written_ids(self.hypothesis.ids, finished=self.hypothesis.finished)
 
     @cached_property
+    def tokens(self) -> list[str]:
+        """The same as tokens."""
+        head, own = self.run.head, self.run.head.copied_tokens(self.item)
+        return [SPECIAL_NAMES[END] if number == END else head.token(number, own) for number in self.written]
+
+    @cached_property
     def steps(self) -> Steps:
-        """The four steps of attention at each output token."""
+        """The four steps of attention at each output token. Raises UsageError for hard attention, which has not four."""
         return self.steps_with(CANDIDATES)
 
     def steps_with(self, candidates: int) -> Steps:
         """The same with so many of the best next tokens at each step."""
+        check_attention(self.run.config)
         return steps_of(self.network, self.run.head, self.item, self.source_tokens, self.hypothesis.ids,
                         finished=self.hypothesis.finished, candidates=candidates)

@@ -57,10 +57,9 @@ def gates_of(replay: Replay, text: str, tokens: Sequence[str] = ()) -> Gates:
     if not isinstance(replay.run.config.head, SequenceHeadConfig):
         panels = _language(replay) if replay.is_language else _encoder(replay)
         return Gates(name, "none", text, replay.source_tokens, list(tokens), list(panels), clipping)
-    steps = replay.steps
     traces = list(trace(replay.network, replay.encoded, replay.written))
-    return Gates(name, replay.network.context, text, replay.source_tokens, steps.tokens,
-                 [*_encoder(replay), *_decoder(replay, [one.layers for one in traces], steps.tokens)], clipping)
+    return Gates(name, replay.network.context, text, replay.source_tokens, replay.tokens,
+                 [*_encoder(replay), *_decoder(replay, [one.layers for one in traces], replay.tokens)], clipping)
 
 
 def _encoder(replay: Replay) -> Iterator[CellPanel]:

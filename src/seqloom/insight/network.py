@@ -53,7 +53,8 @@ class Encoded(NamedTuple):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class DecoderState:
-    """hidden [L H] and cell [L H]; feed, last, coverage: see ContextState; position counts steps."""
+    """hidden [L H] and cell [L H]; feed, last, coverage: see ContextState, and
+    HardAttentionNetwork; position counts steps."""
 
     hidden: Floats
     cell: Floats | None
@@ -95,12 +96,17 @@ def check_covered(config: Config) -> None:
         others = "--gates and --path" if isinstance(config.head, LanguageHeadConfig) else "--gates"
         raise UsageError(f"this run answers with head.kind {config.head.kind}: this view is of head.kind sequence",
                          fix=f"look at its cells: {others}; or at the answer alone: seqloom explain RUN INPUT")
+    check_source(config)
+
+
+def check_attention(config: Config) -> None:
+    """Raise UsageError for runs whose attention has not the four steps: scores, softmax, weighted sum, combination."""
     kind = config.decoder.attention.kind
     if config.decoder.context == "attention" and kind != "soft":
         raise UsageError(f"this run reads one source position for each token (decoder.attention.kind: {kind}): there "
                          "is no attention value, and a step's sum over positions is not shown",
-                         fix="draw the probabilities of positions: seqloom explain RUN INPUT")
-    check_source(config)
+                         fix="draw the probabilities of positions: seqloom explain RUN INPUT; or look at --path, "
+                             "--gates, or force a token with --force")
 
 
 def check_source(config: Config) -> None:

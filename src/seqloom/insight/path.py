@@ -10,6 +10,7 @@ import numpy as np
 
 from seqloom.config.sections import TextSourceConfig
 from seqloom.insight import Replay
+from seqloom.insight.hard_attention import HardAttentionNetwork
 from seqloom.insight.network import Encoded, StepTrace
 from seqloom.insight.steps import trace
 from seqloom.insight.weights import OUTPUT, SOURCE
@@ -71,7 +72,7 @@ def path_of(replay: Replay) -> Path:
     network, encoded = replay.network, replay.encoded
     written = replay.written
     steps = list(trace(network, encoded, written))
-    tokens = [step.token for step in replay.steps.steps]
+    tokens = replay.tokens
     S = encoded.length
     source = network.config.source
     assert isinstance(source, TextSourceConfig)
@@ -131,6 +132,7 @@ def _encoder_stages(replay: Replay) -> Iterator[Stage]:
     matrix = network.weights.take(SOURCE)
     beside = encoded.embedded.shape[1] - matrix.shape[1]
     yield Stage("embedding", f"A row of the embedding matrix [{matrix.shape[0]}, {matrix.shape[1]}] for each id"
+                + ("; the features' rows are added to each of them" if "added" in replay.item.fields else "")
                 + (f"; beside it {beside} numbers from a network that reads its characters." if beside else "."),
                 f"[S, E] = {_shape(encoded.embedded)}", read, encoded.embedded)
     for number, passes in enumerate(encoded.layers, 1):
@@ -170,12 +172,16 @@ def _decoder_stages(replay: Replay, steps: list[StepTrace], tokens: list[str]) -
         yield Stage("decoder", f"States of the decoder's top layer ({config.decoder.cell}) after each token.",
                     f"[T, H] = {_shape(states)}", history, states)
     weights = [step.weights for step in steps if step.weights is not None]
+    is_hard = isinstance(network, HardAttentionNetwork)
     if weights:
-        text = {"attention": "Attention weights: where each step looked.",
+        text = {"attention": "Probability of each source position, before the token is known." if is_hard else
+                             "Attention weights: where each step looked.",
                 "in_step": "No decoder: step t reads position t."}[network.context]
         yield Stage("weights", text, f"[T, S] = {_shape(np.stack(weights))}", tokens, np.stack(weights))
     outputs = np.stack([step.outputs for step in steps])
-    yield Stage("outputs", "What the output layer reads.", f"[T, O] = {_shape(outputs)}", tokens, outputs)
+    yield Stage("outputs", "What the output layer reads" + (
+        " at the likeliest position; a symbol's probability is a sum over all of them." if is_hard else "."),
+        f"[T, O] = {_shape(outputs)}", tokens, outputs)
     shares = [float(np.exp(step.log_probabilities[number])) for step, number in zip(steps, replay.written, strict=True)]
     yield Stage("answer", f"The output layer [{output.shape[0]}, {output.shape[1]}] and {_distribution(replay)} give "
                           f"each of V = {output.shape[0]} symbols its probability; the answer's own:",
