@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from seqloom.config.loading import load_config, update_config
-from seqloom.config.sections import CorpusConfig
+from seqloom.config.sections import Config, CorpusConfig
 from seqloom.data.report import Report
 from seqloom.errors import MissingExtraError, UsageError
 from seqloom.predictor import Predictor, load_predictor
 from seqloom.progress import Reporter, reporter_for
-from seqloom.run import WEIGHTS, create_run_folder, open_run, write_description, write_weights
+from seqloom.run import WEIGHTS, Run, create_run_folder, open_run, write_description, write_weights
 
 if TYPE_CHECKING:
     from seqloom.evaluation import Evaluation
@@ -80,18 +80,34 @@ def finetune(run: str | Path, *data: str | Path, out: str | Path | None = None, 
              quiet: bool = True, **training: Any) -> Path:
     """Train on from a run's weights on new data, into a new run: fresh optimiser, the run's tokenizers and options.
 
+    Where the run's learning rate fell with the root of its updates, it stays where it ended, unless another is given.
     Symbols that the run does not know are unknown; the report says how many. Arguments, and what is raised, as in
     `train`; without validation files a part of the new data is held out.
     """
     start = open_run(run)
     given = with_files(data, valid, values, training)
     given["data"] = {"train": [], "valid": [], **given.get("data", {})}
-    config, notes = update_config(start.config, overrides=overrides, values=given)
+    begun = _rate_of_the_end(start)
+    config, notes = update_config(begun, overrides=overrides, values=given)
     reporter = reporter_for(quiet=quiet)
+    rate = config.training.learning_rate
+    if rate is not None and rate == begun.training.learning_rate != start.config.training.learning_rate:
+        notes = [*notes, f"the learning rate is {rate:.3g}, as at the end of {start.folder}"]
     for note in notes:
         reporter.say(f"note: {note}")
     folder: Path = training_session().train_run(config, out, overwrite=overwrite, reporter=reporter, start_from=start)
     return folder
+
+
+def _rate_of_the_end(run: Run) -> Config:
+    """The run's configuration; a falling rate is not begun anew, which would undo what it has learned."""
+    training = run.config.training
+    rates = [row["learning_rate"] for row in run.metrics() if isinstance(row.get("learning_rate"), float)]
+    if training.schedule.kind != "inverse_square_root" or not rates or rates[-1] <= 0:
+        return run.config
+    schedule = training.schedule.model_copy(update={"kind": "constant", "warmup_steps": 0})
+    return run.config.model_copy(update={"training": training.model_copy(update={
+        "learning_rate": rates[-1], "schedule": schedule})})
 
 
 def evaluate(run: str | Path | Predictor, *data: str | Path, metrics: Sequence[str] | None = None,

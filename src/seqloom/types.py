@@ -185,7 +185,7 @@ class Prediction:
         """The four steps of attention at each output token, with every number (`insight.steps.Steps`).
 
         Computed in NumPy when it is first asked for. Raises UsageError without `replay`, and for runs that do not read
-        text or do not write a sequence.
+        text, do not write a sequence, or have hard attention.
         """
         if self.replay is None:
             raise UsageError("this prediction does not know how it came about",

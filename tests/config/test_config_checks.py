@@ -78,6 +78,7 @@ REFUSED: list[tuple[str, list[str], str]] = [
           ("decoder.attention.local_window=3", "decoder.attention.local_window is given"),
           ("decoder.attention.normalization=sparsemax", "decoder.attention.normalization is sparsemax"),
           ("head.normalization=entmax15", "head.normalization is entmax15"),
+          ("source.reverse=true", "source.reverse is true"),
           ("training.teacher_forcing.ratio=0.5", "training.teacher_forcing is given"))),
     ("in_step", [*IN_STEP, "decoder.first_input=true"], r"decoder.first_input is true, but decoder.context is in_step"),
     ("bridge", ["bridge.kind=copy"],

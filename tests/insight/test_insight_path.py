@@ -29,7 +29,8 @@ def looked_at(predictor: Predictor, text: str = "b c x e", **options: Any) -> tu
     {}, {"layers": 2, "bidirectional": True, "cell": "gru"}, {"context": "every_step"}, {"context": "initial"},
     {"context": "in_step"}, {"feeding": False, "combination": "concat"}, {"query": "previous", "score": "location"},
     {"features": "encoder"}, {"features": "symbols"}, {"characters": True},
-    {"kind": "hard_monotonic", "feeding": False, "features": "embedding"}],
+    {"kind": "hard_monotonic", "feeding": False, "features": "embedding"}, {"copying": True},
+    {"kind": "hard_monotonic", "feeding": False, "copying": True}],
     ids=lambda options: "-".join(map(str, options.values())) or "attention")
 def test_sizes(options: dict[str, Any], predictor_of: Callable[..., Predictor]) -> None:
     prediction, path = looked_at(predictor_of(**options), min_length=2)

@@ -53,5 +53,21 @@ def test_what_is_better_is_taken(folder: Path, tmp_path: Path) -> None:
     assert best["valid_loss"] < rows[0]["valid_loss"]
 
 
+def test_a_rate_that_fell_stays_there(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Updates are not counted anew (Vaswani et al. 2017, eq. 3: √(2/8) = 0.5), unless a rate is given."""
+    falling = ["training.schedule={kind: inverse_square_root, warmup_steps: 2}", "training.batch_size=9"]
+    run = seqloom.train(folder / "data.tsv", valid=folder / "data.tsv", out=tmp_path / "run",
+                        overrides=[*TINY, *falling], epochs=2, learning_rate=0.01)
+    assert open_run(run).metrics()[-1]["step"] == 8
+    more = seqloom.finetune(run, folder / "data.tsv", out=tmp_path / "more", epochs=1, quiet=False)
+    training = open_run(more).config.training
+    assert training.learning_rate == pytest.approx(0.005)
+    assert (training.schedule.kind, training.schedule.warmup_steps) == ("constant", 0)
+    assert f"note: the learning rate is 0.005, as at the end of {run}" in capsys.readouterr().err
+    own = seqloom.finetune(run, folder / "data.tsv", out=tmp_path / "own", epochs=1, learning_rate=0.02, quiet=False)
+    assert open_run(own).config.training.learning_rate == 0.02
+    assert "the learning rate is" not in capsys.readouterr().err
+
+
 def test_a_training_from_the_beginning_has_no_such_row(folder: Path) -> None:
     assert open_run(folder / "run").metrics()[0]["step"] > 0

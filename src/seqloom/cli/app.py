@@ -63,7 +63,7 @@ seqloom tune-decoding runs/g2p dev.tsv --beam-sizes 1,5 --coverage-penalties non
     explain: """\
 seqloom explain runs/g2p phone
 seqloom explain runs/g2p phone -o phone.html --alternatives 5
-seqloom explain runs/g2p phone --steps -o steps.html
+seqloom explain runs/en-de "a dog runs" --steps -o steps.html
 seqloom explain runs/g2p phone --gates --with runs/gru -o gates.html
 seqloom explain runs/g2p phone --force 2=T -o whatif.html
 seqloom explain runs/g2p --history -o history.html""",

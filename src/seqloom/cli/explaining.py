@@ -82,8 +82,9 @@ def _draw_attention(request: Explanation) -> None:
 
 
 def _titled(request: Explanation) -> str:
-    """The input as a title has it: its language need not be among the symbols that were read."""
-    return request.text if request.language is None else f"⟨{request.language}⟩ {request.text}"
+    """The input as a title has it: its language and features need not be among the symbols that were read."""
+    beside = [f"⟨{given}⟩" for given in (request.language, request.features) if given]
+    return " ".join([*beside, request.text or ""])
 
 
 def answered(request: Explanation) -> Prediction:

@@ -259,7 +259,8 @@ def ties(config: Config) -> Problems:
             "decoder.hidden_size)"
         yield Problem(f"{name}, but decoder.embedding_size is {decoder.embedding_size} and the output layer reads "
                       f"{output_size(config)}{narrow}, expected equal sizes",
-                      f"set decoder.embedding_size to {output_size(config)}, or head.tie_embeddings to none")
+                      f"set decoder.embedding_size{' and source.embedding_size' * (head.tie_embeddings == 'all')} to "
+                      f"{output_size(config)}, or head.tie_embeddings to none")
     tied = [("head.pretrained", head.pretrained)]
     if head.tie_embeddings == "all":
         if not isinstance(config.source, TextSourceConfig):
@@ -283,7 +284,7 @@ def _three_way(config: Config, source: TextSourceConfig, head: SequenceHeadConfi
                       f"is {config.decoder.embedding_size}, expected equal sizes", "make them equal")
     if source.features is not None and source.features.mode != "encoder":
         yield Problem(f"{name}, but source.features are symbols of the source only",
-                      "set head.tie_embeddings to output, or source.features.mode to encoder")
+                      "set head.tie_embeddings to output")
     vectors = [side.pretrained.path for side in (source, head) if side.pretrained is not None]
     if len(set(vectors)) > 1:
         yield Problem(f"{name}, but source.pretrained.path is {vectors[0]} and head.pretrained.path is {vectors[1]}: "
@@ -304,7 +305,9 @@ def shared_vocabulary(config: Config) -> Problems:
         differing = ", ".join(f"{name} ({show(ours)} and {show(theirs)})"
                               for name, (ours, theirs) in pairs.items() if ours != theirs)
         yield Problem(f"head.share_vocabulary is true, but source.tokenizer and head.tokenizer differ in {differing}",
-                      "leave source.tokenizer out (the target's settings count), or make them equal")
+                      "leave source.tokenizer out (the target's settings count), make them equal, or set "
+                      "head.share_vocabulary to false"
+                      + (" and head.tie_embeddings to output" if config.head.tie_embeddings == "all" else ""))
 
 
 # --- training --------------------------------------------------------------------------------------------------------

@@ -27,6 +27,8 @@ def hard_attention(config: Config) -> Problems:
          "sums over alignments are of softmax probabilities", "set decoder.attention.normalization to softmax"),
         (f"head.normalization is {config.head.normalization}", config.head.normalization != "softmax",
          "sums over alignments are of softmax probabilities", "set head.normalization to softmax"),
+        ("source.reverse is true", getattr(config.source, "reverse", False) and options.kind == "hard_monotonic",
+         "it reads forwards only, and the answer would begin with the source's end", "set source.reverse to false"),
         ("training.teacher_forcing is given", config.training.teacher_forcing != TeacherForcingConfig(),
          "its loss is over alignments of the gold history", "leave training.teacher_forcing out"),
     ]

@@ -48,9 +48,9 @@ def tags(config: Config) -> Problems:
     if not isinstance(config.head, TagsHeadConfig) or not isinstance(config.source, TextSourceConfig):
         return
     source = config.source
-    if source.features is not None:
+    if source.features is not None and source.features.mode != "embedding":
         yield Problem("head.kind is tags and source.features is given: features are no steps that could have a tag",
-                      "leave source.features out")
+                      "set source.features.mode to embedding, or leave source.features out")
     if source.reverse:
         yield Problem("head.kind is tags and source.reverse is true: tag t would stand beside the wrong symbol",
                       "set source.reverse to false")

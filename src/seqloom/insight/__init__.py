@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from seqloom.config.sections import LanguageHeadConfig
-from seqloom.insight.language import LanguageNetwork, Reading
 from seqloom.insight.hard_attention import network_of
+from seqloom.insight.language import LanguageNetwork, Reading
 from seqloom.insight.network import Encoded, Network, check_attention, check_covered
 from seqloom.insight.steps import CANDIDATES, Steps, steps_of, written_ids
 from seqloom.insight.weights import Weights
@@ -86,7 +86,7 @@ class Replay:
 
     @cached_property
     def steps(self) -> Steps:
-        """The four steps of attention at each output token. Raises UsageError for hard attention, which has not four."""
+        """The four steps of attention at each output token. Raises UsageError for hard attention."""
         return self.steps_with(CANDIDATES)
 
     def steps_with(self, candidates: int) -> Steps:

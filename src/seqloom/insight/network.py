@@ -158,8 +158,11 @@ class Network:
             outputs[length:] = 0
             layers.append(passes)
             inputs = outputs + inputs if options.residual and number else outputs
+        copy_ids = item.fields.get("copy")
+        if copy_ids is not None:
+            copy_ids = np.concatenate([copy_ids, np.full(padding, -1, np.int64)])
         encoded = Encoded(ids, embedded, layers, inputs, np.stack(hidden), np.stack(cells) if cells else None,
-                          item.fields.get("copy"), length)
+                          copy_ids, length)
         return self._with_features(encoded, item.fields["features"]) if "features" in item.fields else encoded
 
     def _spelled(self, characters: Ints) -> Floats:

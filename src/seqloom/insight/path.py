@@ -227,11 +227,12 @@ def _contexts(replay: Replay) -> list[tuple[str, str, int, str, int]]:
     options, M = network.config.decoder, replay.encoded.values.shape[1]
     E, H, attention = options.embedding_size, options.hidden_size, options.attention
     tanh = attention.combination == "tanh"
+    value = "one position's value" if isinstance(network, HardAttentionNetwork) else "attention value"
     fed = 0 if not attention.input_feeding else M if attention.query == "previous" or not tanh else H
     return [("initial", "the token before", E, "the state", H),
             ("every_step", "the token before and the summary", E + M, "state and summary", H + M),
             ("attention", "the token before" + (" and the attention's result" if fed else ""), E + fed,
-             "tanh of attention value and state" if tanh else "attention value and state", H if tanh else M + H),
+             f"tanh of {value} and state" if tanh else f"{value} and state", H if tanh else M + H),
             ("in_step", "nothing: there is no decoder", 0, "the encoder at the same position", M)]
 
 
