@@ -62,7 +62,8 @@ def test_curves_of_kernels_and_references_are_one(tmp_path: Path, capsys: pytest
     out = tmp_path / "curves.json"
     assert curves.main([str(tmp_path / "train.tsv"), str(tmp_path / "valid.tsv"), "--epochs", "2", "--ways",
                         "kernels,reference,bf16", "--out", str(out), "--set", "encoder.hidden_size=8", "--set",
-                        "decoder.hidden_size=16", "--set", "decoder.attention.input_feeding=true"]) == 0
+                        "decoder.hidden_size=16", "--set", "decoder.attention.kind=soft", "--set",
+                        "decoder.attention.input_feeding=true"]) == 0
     found = json.loads(out.read_text(encoding="utf-8"))
     assert set(found) == {"kernels", "reference", "bf16"}
     for one, other in zip(found["kernels"], found["reference"], strict=True):

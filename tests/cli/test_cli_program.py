@@ -6,6 +6,7 @@ import inspect
 import io
 import re
 import resource
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -65,7 +66,7 @@ def test_examples_are_read(capsys: pytest.CaptureFixture[str]) -> None:
     """Each example is a line that its verb understands."""
     for name, verb in command().commands.items():
         for line in (verb.epilog or "").splitlines():
-            words = re.split(r"\s+[#>]", line)[0].split()
+            words = shlex.split(re.split(r"\s+[#>]", line)[0])
             assert words[:2] == ["seqloom", name] or name == "translate", line
             verb.make_context(name, words[2:])
     assert capsys.readouterr().out == ""

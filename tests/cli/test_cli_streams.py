@@ -258,8 +258,9 @@ class Terminal:
 
     def __init__(self, *arguments: object, **options: Any) -> None:
         self.keyboard, far = pty.openpty()
-        # The leader of a session that opens a terminal gets its Ctrl-C.
-        program = "import os; os.open(os.ttyname(0), os.O_RDWR); from seqloom.cli import main; main()"
+        # The leader of a session that opens a terminal gets its Ctrl-C; what a shell runs in the background ignores it.
+        program = ("import os, signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+                   "os.open(os.ttyname(0), os.O_RDWR); from seqloom.cli import main; main()")
         self.running = subprocess.Popen(
             [sys.executable, "-c", program, *map(str, arguments)], stdin=far, stdout=far, stderr=far,
             start_new_session=True, env=environment(TERM="dumb"), **options)
