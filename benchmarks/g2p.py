@@ -42,6 +42,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--multilingual", action="store_true", help="one run for all of them")
     parser.add_argument("--with", dest="others", type=Path, action="append", default=[], metavar="FOLDER",
                         help="further run folders to answer together with; may be repeated")
+    parser.add_argument("--seed", type=int, default=1, help="of what is trained now (default: 1)")
     parser.add_argument("--max-minutes", type=float, help="of one training")
     parser.add_argument("--threads", type=int)
     parser.add_argument("--no-training", action="store_true", help="only what is trained already")
@@ -53,7 +54,8 @@ def main(arguments: list[str] | None = None) -> int:
     training = {name: value for name, value in (("max_minutes", given.max_minutes), ("threads", given.threads))
                 if value is not None}
     if not given.no_training:
-        train_missing(given.data, given.runs, languages, multilingual=given.multilingual, training=training)
+        train_missing(given.data, given.runs, languages, multilingual=given.multilingual, seed=given.seed,
+                      training=training)
     if given.multilingual:
         scores = scores_of_one(given.data, given.runs / MULTILINGUAL, languages)
     else:
@@ -74,20 +76,22 @@ def file_of(data: Path, part: str, language: str) -> Path:
     return data / part / f"{language}_{part}.tsv"
 
 
-def train_missing(data: Path, runs: Path, languages: Sequence[str], *, multilingual: bool,
+def train_missing(data: Path, runs: Path, languages: Sequence[str], *, multilingual: bool, seed: int,
                   training: dict[str, Any]) -> None:
     """Train the runs whose folders are not there, with the preset as it is; one of all with OF_MANY over it."""
+    seeded = {"training": {"seed": seed}}
     if multilingual:
         if not (runs / MULTILINGUAL).exists():
             files = {key: [{"path": str(file_of(data, part, name)), "language": name} for name in languages]
                      for key, part in (("train", "train"), ("valid", "dev"))}
-            seqloom.train(preset=PRESET, out=runs / MULTILINGUAL, values={**OF_MANY, "data": files}, quiet=False,
+            seqloom.train(preset=PRESET, out=runs / MULTILINGUAL, quiet=False,
+                          values={**OF_MANY, "training": {**OF_MANY["training"], **seeded["training"]}, "data": files},
                           **training)
         return
     for name in languages:
         if not (runs / name).exists():
             seqloom.train(file_of(data, "train", name), valid=file_of(data, "dev", name), preset=PRESET,
-                          out=runs / name, quiet=False, **training)
+                          out=runs / name, values=seeded, quiet=False, **training)
 
 
 def scores_of(data: Path, runs: Sequence[Path], language: str) -> dict[str, dict[str, float]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,6 +17,8 @@ if str(ROOT) not in sys.path:
     sys.path.append(str(ROOT))
 
 from benchmarks import g2p
+
+from seqloom.config import load_config
 
 LANGUAGES = ("ady", "bul")
 
@@ -35,10 +38,13 @@ def data(tmp_path: Path) -> Path:
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Trainings of one update, of little networks."""
-    small = {"encoder": {"hidden_size": 4}, "decoder": {"hidden_size": 4}, "training": {"max_steps": 1}}
     train = g2p.seqloom.train
-    monkeypatch.setattr(g2p.seqloom, "train", lambda *files, values=None, **given: train(
-        *files, values={**(values or {}), **small, **{"source": (values or {}).get("source", {})}}, **given))
+
+    def small(*files: Any, values: dict[str, Any], **given: Any) -> Any:
+        sizes = {"encoder": {"hidden_size": 4}, "decoder": {"hidden_size": 4}}
+        return train(*files, values={**values, **sizes, "training": {**values["training"], "max_steps": 1}}, **given)
+
+    monkeypatch.setattr(g2p.seqloom, "train", small)
 
 
 def test_means_of_hand_made_errors(capsys: pytest.CaptureFixture[str]) -> None:
@@ -67,6 +73,14 @@ def test_a_run_for_each_language_and_one_for_all(data: Path, tmp_path: Path,
     assert g2p.main([str(data), str(runs), *chosen, "--no-training", "--with", str(runs)]) == 0
     twice = json.loads((runs / "ensemble.json").read_text(encoding="utf-8"))
     assert twice == one  # a run together with itself
+
+
+@pytest.mark.usefixtures("quick")
+def test_the_seed_is_the_one_given(data: Path, tmp_path: Path) -> None:
+    for arguments, name in (([], "ady"), (["--multilingual"], g2p.MULTILINGUAL)):
+        chosen = ["--languages", "ady", "--threads", "1", "--seed", "5", *arguments]
+        assert g2p.main([str(data), str(tmp_path), *chosen]) == 0
+        assert load_config(tmp_path / name / "config.yaml")[0].training.seed == 5
 
 
 def test_what_is_not_there_is_said(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
