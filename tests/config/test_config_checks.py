@@ -125,7 +125,9 @@ REFUSED: list[tuple[str, list[str], str]] = [
     ("shared_vocabulary", ["head.share_vocabulary=true", "source.tokenizer=jamo", "head.tokenizer=character"],
      r"source.tokenizer and head.tokenizer differ in kind \('jamo' and 'character'\)\n  fix: leave source"),
     ("shared_vocabulary", ["head.share_vocabulary=true", "source.tokenizer.lowercase=true"],
-     r"differ in lowercase \(true and false\)"),
+     r"differ in lowercase \(true and false\)\n  fix: leave source.tokenizer out .* head.share_vocabulary to false$"),
+    ("shared_vocabulary", [*ALL, "decoder.hidden_size=512", "source.tokenizer.lowercase=true"],
+     r"or set head.share_vocabulary to false and head.tie_embeddings to output"),
     ("teacher_forcing", ["training.teacher_forcing.decay=exponential", "training.teacher_forcing.k=1"],
      r"training.teacher_forcing.k is 1, expected k < 1 for decay exponential"),
     ("teacher_forcing", ["training.teacher_forcing.decay=inverse_sigmoid"],
@@ -332,6 +334,10 @@ def test_sizes_are_refused_where_the_network_cannot_run(score: str, kind: str, b
      "training.schedule.kind is inverse_square_root and warmup_steps is 0: the learning rate falls from the first "
      "update; 1000 is a usual number"),
     (["decoding.top_k=3"], "decoding.top_k has no effect, because decoding.strategy is 'auto'"),
+    (["source.features={column: 3, mode: encoder}", "decoder.attention={kind: hard_monotonic, input_feeding: false}"],
+     "source.features.mode is encoder, which puts the features behind the source's symbols, and decoder.attention.kind "
+     "is hard_monotonic: an alignment that has reached them never reads a symbol again; source.features.mode embedding "
+     "adds them to every symbol"),
 ])
 def test_options_without_effect_are_told(overrides: list[str], note: str) -> None:
     assert load_config(overrides=overrides)[1] == [note]

@@ -124,6 +124,12 @@ def remarks(config: Config) -> list[str]:
     if schedule.kind == "inverse_square_root" and schedule.warmup_steps == 0:
         told.append("training.schedule.kind is inverse_square_root and warmup_steps is 0: the learning rate falls from "
                     "the first update; 1000 is a usual number")
+    attends = "decoder.attention.kind" not in unread and config.decoder.context == "attention"
+    features = getattr(config.source, "features", None)
+    if attends and config.decoder.attention.kind == "hard_monotonic" and features and features.mode == "encoder":
+        told.append("source.features.mode is encoder, which puts the features behind the source's symbols, and "
+                    "decoder.attention.kind is hard_monotonic: an alignment that has reached them never reads a symbol "
+                    "again; source.features.mode embedding adds them to every symbol")
     return told
 
 
