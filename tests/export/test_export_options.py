@@ -69,7 +69,7 @@ def test_steps_are_those_of_torch(case: Case) -> None:
     size, width = len(TRIALS), 1
     plan: list[tuple[int, int | None, dict[str, Any]]] = [
         (1, None, {"weights": True}), (5, 3, {"weights": True}), (5, 1000, {"wanted": 2}), (4, 2, {}),
-        (2, 1, {"wanted": 1, "weights": True})]
+        (2, 1, {"wanted": 1, "weights": True}), (2, None, {"wanted": 3})]
     for number, (wide, candidates, asked) in enumerate(plan):
         tokens = draw.integers(4, symbols, (size, wide)) if number else np.full((size, 1), START)
         parents = draw.integers(0, width, (size, wide))

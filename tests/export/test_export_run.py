@@ -48,6 +48,23 @@ def data(tmp_path: Path) -> list[CorpusConfig]:
     return [CorpusConfig(path=str(path))]
 
 
+def test_precisions_that_were_there_are_exported_anew(run: Path) -> None:
+    """int8 of earlier weights does not stay, and is not lost; a manifest that cannot be read is written anew."""
+    def precisions() -> set[str]:
+        return set(json.loads((run / FOLDER / MANIFEST).read_text(encoding="utf-8"))["models"])
+
+    export_run(run, check=False)
+    assert precisions() == {"fp32"}
+    export_run(run, int8=True, check=False)
+    write_weights(run / WEIGHTS, {name: 2 * value for name, value in open_run(run).weights().items()})
+    export_run(run, check=False)
+    assert precisions() == {"fp32", "int8"}
+    assert load_predictor(run, engine="onnx-int8").predict(["ab"])
+    (run / FOLDER / MANIFEST).write_text("{}", encoding="utf-8")
+    export_run(run, check=False)
+    assert precisions() == {"fp32"}
+
+
 def test_an_export_is_compared_on_real_inputs(run: Path, tmp_path: Path, data: list[CorpusConfig]) -> None:
     said: list[str] = []
     out = tmp_path / "out"

@@ -21,7 +21,7 @@ def export(
     shortlist: Annotated[list[str] | None, typer.Option("--shortlist", metavar="FILE", help=(
         "Learn a vocabulary shortlist from the pairs of this file, which decoding.shortlist then uses: faster with a "
         "large vocabulary; may be repeated. The word train stands for the run's own training data."))] = None,
-    check: Annotated[bool, typer.Option("--check/--no-check", help="Compare the export with the model.")] = True,
+    no_check: Annotated[bool, typer.Option("--no-check", help="Do not compare the export with the model.")] = False,
     overwrite: Overwrite = False,
     quiet: Quiet = False,
 ) -> None:
@@ -34,5 +34,5 @@ def export(
     from seqloom.progress import reporter_for
 
     reporter = reporter_for(quiet=quiet)
-    export_run(run, out, int8=int8, overwrite=overwrite, check=check, say=reporter.say,
+    export_run(run, out, int8=int8, overwrite=overwrite, check=not no_check, say=reporter.say,
                data=[CorpusConfig(path=path) for path in data] if data else None, shortlist=shortlist)

@@ -205,7 +205,8 @@ class OnnxEngine:
         if graph == "step":
             asked = np.zeros((B * K, 0), np.int64) if wanted is None else wanted.reshape(B * K, -1)
             feeds["wanted"] = as_value(whole(asked))
-            names += ["wanted_scores"] if wanted is not None else ["dense"]
+            names += ["dense"] if candidates is None else []
+            names += ["wanted_scores"] if wanted is not None else []
         elif state.listed is not None:
             feeds |= state.listed.values
             each = state.listed.places

@@ -12,8 +12,18 @@ from seqloom._version import __version__
 from seqloom.config.sections import CorpusConfig
 from seqloom.data.files import read_records
 from seqloom.data.shortlist import FILE, Shortlist, learn
-from seqloom.engines.artifacts import FOLDER, Models, checksum, file_name, sizes_of, weights_checksum, write_models
-from seqloom.errors import DataError, SeqloomError, UsageError
+from seqloom.engines.artifacts import (
+    FOLDER,
+    Models,
+    checksum,
+    exported_precisions,
+    file_name,
+    read_manifest,
+    sizes_of,
+    weights_checksum,
+    write_models,
+)
+from seqloom.errors import DataError, RunFolderError, SeqloomError, UsageError
 from seqloom.export.graphs import builder_class
 from seqloom.export.parity import Parity, check_parity
 from seqloom.export.weights import Weights
@@ -37,7 +47,8 @@ def export_run(folder: str | Path, out: str | Path | None = None, *, int8: bool 
     """Export a run, and compare the export with torch (where it is installed) on real inputs.
 
     out:   a new folder that predicts without model.safetensors; into the run itself when not given.
-    int8:  whole numbers, a quarter of the size; beside fp32 in the run itself, instead of it in a new folder.
+    int8:  whole numbers, a quarter of the size; beside fp32 in the run itself, instead of it in a new folder. A run
+           that has it already gets it anew, so that no export of earlier weights stays and none is lost.
     data:  files to compare on; the run's validation data, else its training data, when not given.
     shortlist: learn a vocabulary shortlist from the pairs of these files, "train" being the run's own training data,
            and store it in the folder (see data.shortlist); without, the one that the run has goes along, and a run
@@ -52,8 +63,11 @@ def export_run(folder: str | Path, out: str | Path | None = None, *, int8: bool 
     if shortlist is None and run.config.decoding.shortlist and not (run.folder / FILE).is_file():
         shortlist = [TRAINING]
     lists = None if shortlist is None else learn_shortlist(run, shortlist, tell)
-    models = {precision: build_models(run, int8=precision == "int8")
-              for precision in (("fp32", "int8") if int8 and out is None else ("int8",) if int8 else ("fp32",))}
+    if out is None:
+        precisions = ["fp32", "int8"] if int8 or "int8" in _exported_before(run) else ["fp32"]
+    else:
+        precisions = ["int8" if int8 else "fp32"]
+    models = {precision: build_models(run, int8=precision == "int8") for precision in precisions}
     description = {"seqloom": __version__, "symbols": sizes_of(run), "weights_sha256": weights_checksum(run.folder)}
     if out is None:
         before = run.folder / FOLDER
@@ -81,6 +95,15 @@ def export_run(folder: str | Path, out: str | Path | None = None, *, int8: bool 
         _write_card(run.folder / CARD, path / CARD, models, parity)
     _tell_sizes(path, models, tell)
     return Export(path, parity)
+
+
+def _exported_before(run: Run) -> list[str]:
+    """Precisions the run has been exported in; none where that cannot be read, as exporting again mends it."""
+    try:
+        manifest = read_manifest(run)
+    except RunFolderError:
+        return []
+    return [] if manifest is None else exported_precisions(manifest)
 
 
 def build_models(run: Run, *, int8: bool = False) -> Models:
