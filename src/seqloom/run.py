@@ -181,11 +181,11 @@ def _is_empty(path: Path) -> bool:
 
 def _check_overwriting(path: Path, overwrite: bool) -> None:
     if not overwrite:
-        raise UsageError(f"{path} exists already", fix="use --resume to go on, --overwrite to start again, or "
-                                                       "another --out")
+        going_on = f"go on with seqloom train --resume --out {path}, " if (path / CHECKPOINTS / "last").is_dir() else ""
+        raise UsageError(f"{path} exists already", fix=f"{going_on}choose another folder, or --overwrite to replace it")
     if not path.is_dir() or not (path / CONFIG).exists() or path.name in ("", ".."):
         raise UsageError(f"{path} is not a run folder with a name, so it is not overwritten",
-                         fix="choose another --out")
+                         fix="choose another folder")
 
 
 # --- writing and reading its files -----------------------------------------------------------------------------------

@@ -82,7 +82,8 @@ def test_a_run_that_is_there_already(files: Files, tmp_path: Path) -> None:
     before = state_of(out)
     with pytest.raises(UsageError, match="exists already") as error:
         train_run(config, out)
-    assert "--resume to go on, --overwrite to start again" in error.value.fix
+    assert error.value.fix == (f"go on with seqloom train --resume --out {out}, choose another folder, or --overwrite "
+                               "to replace it")
     with pytest.raises(DataError, match="there is no file"):
         train_run(configuration(tmp_path / "missing.tsv"), out, overwrite=True)
     assert state_of(out) == before

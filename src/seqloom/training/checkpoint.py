@@ -63,8 +63,9 @@ def read_checkpoint(folder: Path, name: str) -> tuple[dict[str, Tensor], dict[st
     if not path.exists():
         path = next((spare for spare in _spares(path) if (spare / NUMBERS).exists()), path)
     if not path.is_dir():
+        finished = f"train it further with seqloom finetune {folder}, or " if (folder / WEIGHTS).is_file() else ""
         raise RunFolderError(f"{folder} has no checkpoint '{name}' to go on from",
-                             fix="start again with --overwrite, or give another --out")
+                             fix=f"{finished}begin a new training in another --out")
     numbers = read_json(path / NUMBERS, *(("config", "data", "progress") if name == "last" else ()))
     return _tensors(path / WEIGHTS), _tensors(path / STATE), numbers
 
