@@ -76,17 +76,21 @@ def resume(run: str | Path, *, overrides: Sequence[str] = (), quiet: bool = True
 
 
 def finetune(run: str | Path, *data: str | Path, out: str | Path | None = None, valid: Files = (),
-             overrides: Sequence[str] = (), values: Mapping[str, Any] | None = None, overwrite: bool = False,
-             quiet: bool = True, **training: Any) -> Path:
+             overrides: Sequence[str] = (), values: Mapping[str, Any] | None = None, language: str | None = None,
+             overwrite: bool = False, quiet: bool = True, **training: Any) -> Path:
     """Train on from a run's weights on new data, into a new run: fresh optimiser, the run's tokenizers and options.
 
     Where the run's learning rate fell with the root of its updates, it stays where it ended, unless another is given.
-    Symbols that the run does not know are unknown; the report says how many. Arguments, and what is raised, as in
-    `train`; without validation files a part of the new data is held out.
+    Symbols that the run does not know are unknown; the report says how many. language: that of all new files, for a run
+    that was trained on several. Other arguments, and what is raised, as in `train`; without validation files a part of
+    the new data is held out.
     """
     start = open_run(run)
     given = with_files(data, valid, values, training)
     given["data"] = {"train": [], "valid": [], **given.get("data", {})}
+    if language is not None:
+        for part in ("train", "valid"):
+            given["data"][part] = [{"language": language, **corpus} for corpus in given["data"][part]]
     begun = _rate_of_the_end(start)
     config, notes = update_config(begun, overrides=overrides, values=given)
     reporter = reporter_for(quiet=quiet)

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from seqloom.config.problems import show
 from seqloom.config.sections import DecodingConfig
 from seqloom.data.batching import group_by_budget
 from seqloom.data.lines import MAXIMUM_LINE, TOO_LONG
@@ -61,6 +62,9 @@ class Predictor:
             return self.in_language(language).predict(inputs, attention=attention, alternatives=alternatives,
                                                       prefix=prefix, **options)
         single = isinstance(inputs, (str, Mapping))
+        if not isinstance(inputs, Iterable):
+            raise UsageError(f"the inputs are {show(inputs)}, expected one (text or a mapping) or several of them",
+                             fix="give text, a mapping, or a list")
         given: list[Input] = [inputs] if single else list(inputs)  # type: ignore[list-item]
         chosen = self.options(options)
         wanted = single if attention is None else attention

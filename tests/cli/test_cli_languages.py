@@ -261,3 +261,12 @@ def test_a_column_of_languages(data: Path, tmp_path: Path) -> None:
     assert open_run(run).source.languages == ["back", "same"]
     found = seqloom.evaluate(run, data / "one.tsv", metrics=["exact_match"])
     assert {name: one["count"] for name, one in found.scores["languages"].items()} == {"back": 9, "same": 9}
+
+
+def test_new_files_of_one_language_are_learned_from(cli: Command, run: Path, data: Path, tmp_path: Path) -> None:
+    files = (data / "back.train.tsv", "--valid", data / "back.dev.tsv")
+    options = ("--max-steps", "1", "--threads", "1", "--quiet")
+    cli("finetune", run, *files, "--out", tmp_path / "untold", *options).refused("data.train.0 has no language")
+    assert cli("finetune", run, *files, "--out", tmp_path / "told", "-l", "back", *options).code == 0
+    read = load_config(tmp_path / "told" / "config.yaml")[0].data
+    assert [corpus.language for corpus in (*read.train, *read.valid)] == ["back", "back"]

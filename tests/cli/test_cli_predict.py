@@ -78,6 +78,14 @@ def test_options_of_the_search_change_answers(cli: Command, other: Path, words: 
     assert len(after.lines) == 12
 
 
+def test_options_without_effect_are_told(cli: Command, other: Path, words: Path) -> None:
+    in_vain = ("--set", "top_k=3", "-b", "2")
+    note = "note: decoding.top_k has no effect, because decoding.strategy is 'auto'\n"
+    assert cli("predict", other, words, *in_vain).err.endswith(note)
+    assert "has no effect" not in cli("predict", other, words, *in_vain, "--quiet").err
+    assert "has no effect" not in cli("predict", other, words, "--set", "strategy=sampling", "--set", "top_k=3").err
+
+
 def test_a_shortlist_is_used_where_it_is_asked_for(cli: Command, other: Path, words: Path, data: Path,
                                                    tmp_path: Path) -> None:
     run = Path(shutil.copytree(other, tmp_path / "run"))

@@ -11,7 +11,7 @@ import pytest
 from seqloom.config import Config, check_config, load_config, preset_names
 from seqloom.config.checks import CHECKS, DECODING_CHECKS, check_decoding, memory_size, output_size
 from seqloom.config.keys import keys
-from seqloom.config.remarks import idle_options, remarks
+from seqloom.config.remarks import decoding_remarks, idle_options, remarks
 from seqloom.config.sections import DecodingConfig
 from seqloom.errors import ConfigError
 
@@ -348,3 +348,14 @@ def test_idle_options_are_keys_and_silent_by_default() -> None:
         assert {*idle.keys, idle.because} <= set(keys())
     assert remarks(Config()) == []
     assert all(remarks(load_config(preset=name)[0]) == [] for name in preset_names())
+
+
+def test_decoding_options_given_in_vain_are_told() -> None:
+    """Even those that are given as they are by default: somebody expects something of them."""
+    sampling, greedy = DecodingConfig(strategy="sampling"), DecodingConfig(strategy="greedy", beam_size=1)
+    assert decoding_remarks(sampling, ["beam_size", "top_k"]) == [
+        "decoding.beam_size has no effect, because decoding.strategy is 'sampling'"]
+    assert decoding_remarks(greedy, ["top_k", "seed", "beam_size", "max_length"]) == [
+        "decoding.top_k, decoding.seed have no effect, because decoding.strategy is 'greedy'",
+        "decoding.beam_size has no effect, because decoding.strategy is 'greedy'"]
+    assert decoding_remarks(DecodingConfig(), ["beam_size", "length_penalty"]) == []

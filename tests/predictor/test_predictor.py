@@ -129,6 +129,18 @@ def test_a_missing_column_is_named(inflector: Predictor) -> None:
         inflector.predict([{"text": "a b"}])
 
 
+def test_what_is_no_text_is_named(inflector: Predictor) -> None:
+    """Keys that are not the source's may hold anything: they are not read, as in JSON lines."""
+    answer = inflector.predict({"source": "a b", "features": "PST", "id": 7})
+    assert answer.text == inflector.predict({"source": "a b", "features": "PST"}).text
+    with pytest.raises(DataError, match=r"the input's features is 7, expected text\n  fix: give str\(features\)"):
+        inflector.predict({"source": "a b", "features": 7})
+    with pytest.raises(DataError, match="the input is 5, expected text or a mapping"):
+        inflector.predict([5])  # type: ignore[list-item]
+    with pytest.raises(UsageError, match="the inputs are nothing, expected one"):
+        inflector.predict(None)  # type: ignore[arg-type]
+
+
 def test_a_reversed_source_is_shown_as_it_was_read() -> None:
     answer = tiny(source={"reverse": True}).predictor().predict("a b c", attention=True)
     assert answer.source_tokens == ["c", "b", "a", "</s>"]

@@ -9,7 +9,7 @@ from typing import Any
 
 from seqloom.cli.lines import escaped
 from seqloom.cli.options import decoding_options, positive_number
-from seqloom.cli.prediction import open_predictor
+from seqloom.cli.prediction import open_predictor, tell_idle
 from seqloom.cli.streams import note, open_output, refuse_input_as_output, say, warn
 from seqloom.errors import UsageError
 from seqloom.evaluation import Evaluation
@@ -114,8 +114,10 @@ def _evaluate(predictor: Predictor, request: Request) -> Evaluation:
     from seqloom.evaluation import evaluate_files
     from seqloom.progress import reporter_for
 
-    options = predictor.options(decoding_options(request.set_options, beam_size=request.beam_size,
-                                                 shortlist="true" if request.shortlist else None))
+    changes = decoding_options(request.set_options, beam_size=request.beam_size,
+                               shortlist="true" if request.shortlist else None)
+    options = predictor.options(changes)
+    tell_idle(options, changes, quiet=request.quiet)
     return evaluate_files(predictor, corpora_of(request.files, request.pairs, languages=request.languages),
                           metrics=_names(request.metrics), tokenize=request.tokenize, options=options,
                           dynamic=positive_number("--dynamic", request.dynamic),

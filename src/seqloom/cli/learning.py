@@ -32,6 +32,8 @@ from seqloom.cli.streams import say
 
 Files = Annotated[list[str] | None, typer.Argument(metavar="FILE…", help=(
     "Training files (.tsv, .csv, .jsonl, .conllu, also .gz), or one configuration (.yaml)."))]
+FilesLanguage = Annotated[str | None, typer.Option("--language", "-l", metavar="NAME", help=(
+    "Language of all new files, for a run that was trained on several, when no column says it."))]
 NewFiles = Annotated[list[str] | None, typer.Argument(metavar="FILE…", help="New training files.")]
 
 
@@ -86,6 +88,7 @@ def finetune(
     target: Target = None,
     valid_source: ValidSource = None,
     valid_target: ValidTarget = None,
+    language: FilesLanguage = None,
     set_options: Set = None,
     epochs: Epochs = None,
     max_steps: Steps = None,
@@ -108,7 +111,7 @@ def finetune(
         valid_pairs=pairs(valid_source, valid_target, "--valid-source", "--valid-target"),
         overrides=set_options or [], out=out, overwrite=overwrite, quiet=quiet,
         flags=training_options(epochs=epochs, max_steps=max_steps, max_minutes=max_minutes, seed=seed, device=device,
-                               threads=threads, precision=precision)))
+                               threads=threads, precision=precision)), language=language)
 
 
 def average(

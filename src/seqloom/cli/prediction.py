@@ -60,6 +60,7 @@ def run_prediction(request: Request) -> int:
     predictor = open_predictor(request.runs, request.engine, request.device, request.threads, language=request.language,
                                quiet=request.quiet)
     options = predictor.options(changes)
+    tell_idle(options, changes, quiet=request.quiet)
     if request.format == "text" and options.n_best > 1:
         raise UsageError(f"{options.n_best} answers for each input do not fit into one line of text",
                          fix="add --format tsv or --format jsonl")
@@ -106,6 +107,14 @@ def run_scoring(runs: list[str], file: str | None, output: str | None, input_for
     inputs = Inputs(predictor, file, input_format, targets=True, quiet=quiet)
     predictions = predictor.score_records(inputs.records(), ready=inputs.ready, notice=inputs.notice)
     return write(predictions, output, scored_line, inputs, reporter_for(quiet=quiet), expected=lines_of(file))
+
+
+def tell_idle(options: DecodingConfig, changes: Iterable[str], *, quiet: bool) -> None:
+    """Say which of the options given have no effect."""
+    from seqloom.config.remarks import decoding_remarks
+
+    for sentence in [] if quiet else decoding_remarks(options, changes):
+        note(sentence)
 
 
 def open_predictor(runs: list[str], engine: str, device: str, threads: str | None, *, language: str | None = None,

@@ -92,13 +92,13 @@ def _resume(request: Request) -> None:
     say(training_session().resume_run(request.out, config, reporter=reporter))
 
 
-def run_finetuning(run: str, request: Request) -> None:
-    """Train on with new data, into a new run."""
+def run_finetuning(run: str, request: Request, *, language: str | None) -> None:
+    """Train on with new data, all of it in this language, into a new run."""
     values = _values(request, request.files)
     if not values.get("data", {}).get("train"):
         raise UsageError("no training data is given", fix="seqloom finetune RUN FILE…, or --source FILE --target FILE")
-    say(api.finetune(run, out=request.out, overrides=request.overrides, values=values,
-                            overwrite=request.overwrite, quiet=request.quiet))
+    say(api.finetune(run, out=request.out, overrides=request.overrides, values=values, language=language,
+                     overwrite=request.overwrite, quiet=request.quiet))
 
 
 def run_doctor(request: Request, *, json_output: bool) -> int:

@@ -7,8 +7,10 @@ from typing import Any, NamedTuple
 
 from seqloom.config.keys import default_at, keys, value_at
 from seqloom.config.problems import show
-from seqloom.config.sections import Config
+from seqloom.config.sections import Config, DecodingConfig
 from seqloom.errors import ConfigError
+
+STRATEGY = "decoding.strategy"
 
 
 class Idle(NamedTuple):
@@ -55,7 +57,7 @@ def idle_options() -> list[Idle]:
                      "likelihood_weight"), "training.objective.kind", _one_of("minimum_risk")),
         Idle(("training.average_decay",), "training.average", _one_of("ema")),
         Idle(("training.average_count",), "training.average", _one_of("last")),
-        Idle(_within("decoding", "temperature", "top_k", "top_p", "seed"), "decoding.strategy",
+        Idle(_within("decoding", "temperature", "top_k", "top_p", "seed"), STRATEGY,
              lambda value: value not in ("auto", "beam", "greedy")),
     ]
 
@@ -78,6 +80,15 @@ def check_reads(config: Config, changes: Iterable[str]) -> None:
     if unread:
         raise ConfigError(f"{_without_effect(unread)}: the run answers with head.kind {config.head.kind}, which does "
                           f"not look at {'them' if unread[1:] else 'it'}", fix="leave it out")
+
+
+def decoding_remarks(decoding: DecodingConfig, given: Iterable[str]) -> list[str]:
+    """One sentence for each group of decoding options that are given in vain, whatever their values."""
+    strategy = decoding.strategy
+    width = Idle(("decoding.beam_size",), STRATEGY, lambda value: value not in ("greedy", "sampling"))
+    idle = [[key for key in one.keys if key.removeprefix("decoding.") in given] for one in (*idle_options(), width)
+            if one.because == STRATEGY and not one.used(strategy)]
+    return [f"{_without_effect(names)}, because {STRATEGY} is {show(strategy)}" for names in idle if names]
 
 
 def network_parts(config: Config) -> dict[str, str]:

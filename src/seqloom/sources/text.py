@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from seqloom.config.problems import show
 from seqloom.config.sections import Config, PretrainedConfig, TextSourceConfig
 from seqloom.data.characters import CharacterCounter, Characters
 from seqloom.data.embeddings import load_vectors
@@ -267,7 +268,14 @@ def pretrained_rows(path: str, tokenizer: Tokenizer, embedding_size: int) -> Any
 
 def inputs_of(value: str | Mapping[str, str], roles: Sequence[str]) -> dict[str, str]:
     """What Python code gives as one input: text, or a mapping with the source's columns."""
-    fields = {roles[0]: value} if isinstance(value, str) else dict(value)
+    if not isinstance(value, (str, Mapping)):
+        raise DataError(f"the input is {show(value)}, expected text or a mapping",
+                        fix=f"give text, or a mapping with the keys {', '.join(roles)}")
+    given = {roles[0]: value} if isinstance(value, str) else value
+    fields = {role: given[role] for role in roles if role in given}  # others are not the source's
+    for role, content in fields.items():
+        if not isinstance(content, str):
+            raise DataError(f"the input's {role} is {show(content)}, expected text", fix=f"give str({role})")
     missing = [role for role in roles if role not in fields]
     if missing:
         said = ", or language=… for all inputs" if missing == ["language"] else ""
