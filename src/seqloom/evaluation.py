@@ -79,6 +79,7 @@ def evaluate_files(predictor: Predictor, corpora: Sequence[CorpusConfig], *, met
     outputs = [prediction.text for prediction in predictions]
     references = [predictor.head.texts_of(record) for record in records]
     names = list(metrics) if metrics else _default_metrics(predictor.head, outputs, notes)
+    predictor.head.check_metrics(names)
     scores = compared(predictor.head, outputs, references, names, tokenize=tokenize)
     signature = scores.pop("signature")
     scores.update(by_language(predictor.head, records, outputs, references, names, tokenize=tokenize))

@@ -175,6 +175,10 @@ def test_targets_that_do_not_fit(tmp_path: Path, cli: Command) -> None:
     assert f"{valid}:3: other counts: 1 tag for 4 steps of the input; the line is left out" in done.err
     assert f"{valid}:2: 'new'" in done.err
     assert "span_f1" not in scores  # a and b are no entities
+    cli("evaluate", tmp_path / "run", valid, "--metrics", "span_f1").refused(
+        "span_f1 would be the same whatever these tags are", "use one of: accuracy, exact_match")
+    cli("train", data, "--valid", valid, "--out", tmp_path / "chosen", *options_of(case), "--set",
+        "training.metric=span_f1").refused("span_f1 would be the same whatever these tags are")
     done = cli("score", tmp_path / "run", valid, "--threads", "1")
     assert done.out.splitlines()[1:] == ["\t\t", "\t\t"]
     assert f"{valid}:3: other counts" in done.err

@@ -143,6 +143,8 @@ def test_unknown_metric_names_the_nearest() -> None:
         evaluate_outputs(["a"], [["a"]], ["rogue_l"])
     with pytest.raises(UsageError, match=r"unknown metric 'zzzz'\n  fix: one of: "):
         paired_bootstrap(["a"], ["a"], [["a"]], "zzzz")
+    with pytest.raises(UsageError, match="perplexity is not measured on answers"):
+        evaluate_outputs(["a"], [["a"]], ["perplexity"])
 
 
 @pytest.mark.parametrize(("outputs", "references", "message"), [

@@ -28,7 +28,8 @@ def languages(config: Config) -> Problems:
         elif reads and corpus.language is None and not {"language"} & {*own, *columns} and \
                 not (corpus.path or "").lower().endswith(NAMED_COLUMNS):
             yield Problem(f"{name} has no language, and source.language is set",
-                          "give it one, as in `language: fra`, or name the column that has it: columns: {language: 3}")
+                          "give it one, as in `language: fra`, or name the column that has it: columns: {language: 3} "
+                          "(seqloom finetune: --language fra)")
 
 
 def language_of_tags(config: Config) -> Problems:

@@ -109,7 +109,8 @@ def _check_head(head: bytes, label: str) -> None:
         raise DataError("the file is UTF-16, expected UTF-8", where=label,
                         fix="convert it: iconv -f UTF-16 -t UTF-8 OLD > NEW")
     if b"\0" in head:
-        raise DataError("looks like a binary file: it has NUL bytes", where=label, fix=READABLE_FIX)
+        raise DataError("looks like a binary file: it has NUL bytes", where=label,
+                        fix=f"{READABLE_FIX}; a picture or a recording is given by its path, one in each line")
     if b"\n" not in head and head.rstrip(b"\r").count(b"\r") > 1:
         raise DataError("lines end in a carriage return alone, expected LF or CRLF", where=label,
                         fix="convert it: tr '\\r' '\\n' < OLD > NEW")

@@ -121,6 +121,13 @@ class HeadBase(ABC):
         """Those of `metrics` that say something about these answers."""
         return list(self.metrics)
 
+    def check_metrics(self, names: Sequence[str]) -> None:
+        """Raise UsageError for one that is asked for by name and says nothing about these answers."""
+        vain = [name for name in names if name in self.metrics and name not in self.usual_metrics]
+        if vain:
+            raise UsageError(f"{', '.join(vain)} would be the same whatever these {self.kind} are: they have nothing "
+                             "that it looks at", fix=f"use one of: {', '.join(self.usual_metrics)}")
+
     @property
     def bleu_tokenize(self) -> str:
         """sacreBLEU's tokenizer for these answers: none where they are tokenised already."""

@@ -27,6 +27,9 @@ __all__ = ["METRICS", "Comparison", "Metric", "bits_per_character", "build_metri
 def build_metric(name: str, *, tokenize: str = DEFAULT_TOKENIZE) -> Metric:
     """The metric of a name in METRICS, or of "per", which is `wer` over phones. Raises UsageError for another name."""
     known = [*METRICS, *ALIASES]
+    if name in ("perplexity", "bits_per_character"):
+        raise UsageError(f"{name} is not measured on answers", fix="leave it out: evaluate says it of a language model "
+                                                                   "without being asked")
     if name not in known:
         near = difflib.get_close_matches(name, known, 1)
         raise UsageError(f"unknown metric {name!r}", fix=(f"did you mean {near[0]!r}? " if near else "")

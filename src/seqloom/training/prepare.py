@@ -248,4 +248,7 @@ def _compact(item: Item) -> Item:
 
 
 def _metric(config: Config, head: Any) -> str:
-    return str(head.metric) if config.training.metric == "auto" else config.training.metric
+    if config.training.metric == "auto":
+        return str(head.metric)
+    head.check_metrics([config.training.metric])
+    return config.training.metric
