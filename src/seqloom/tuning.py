@@ -122,7 +122,10 @@ def tune(predictor: Predictor, corpora: Sequence[CorpusConfig], *, metric: str |
         reporter.say(f"{_named(chosen)}: {measure.name} {score:.4f} in {trials[-1].seconds:.1f} s")
         return score if measure.better == "higher" else -score
 
-    _search(attempt, attempt({}), start, tried or TRIED, with_coverage=_covers(predictor))
+    covers = _covers(predictor)
+    if not covers and (tried or TRIED).get("coverage_penalty"):
+        reporter.say("note: no coverage penalty is tried, because this model has no attention for it to look at")
+    _search(attempt, attempt({}), start, tried or TRIED, with_coverage=covers)
     if len(trials) > 1:
         p_values = best_of_many(measure, answers, references, samples=samples, seed=seed)
         trials[1:] = [replace(trial, p_value=p_value) for trial, p_value in zip(trials[1:], p_values, strict=True)]

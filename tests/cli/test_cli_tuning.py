@@ -41,6 +41,18 @@ def test_greedy_search_has_no_penalties(cli: Command, run: Path, data: Path) -> 
     assert [trial["options"] for trial in json.loads(done.out)["trials"]] == [{}]
 
 
+def test_coverage_penalties_without_attention(cli: Command, data: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    small = {"encoder": {"hidden_size": 4}, "decoder": {"hidden_size": 4, "context": "initial"},
+             "training": {"max_steps": 1, "threads": 1}}
+    seqloom.train(data / "train.tsv", valid=data / "valid.tsv", values=small, out=run)
+    asked = ("tune-decoding", run, data / "valid.tsv", "--beam-sizes", "none", "--length-penalties", "none", "--set",
+             "max_length=5")
+    note = "note: no coverage penalty is tried, because this model has no attention for it to look at"
+    assert note in cli(*asked, "--coverage-penalties", "0.1").err
+    assert note not in cli(*asked, "--coverage-penalties", "none").err
+
+
 def test_the_best_is_applied_only_when_it_holds(cli: Command, run: Path, data: Path, tmp_path: Path) -> None:
     """A length penalty far below zero makes every answer too short: any other is better by far."""
     copy = tmp_path / "run"

@@ -35,7 +35,7 @@ def predict(
     format_name: Annotated[str, typer.Option("--format", "-f", metavar="NAME", help=(
         "text: the answer. tsv: line, rank, score, ranking score, answer. jsonl: everything."))] = "text",
     n_best: Annotated[str | None, typer.Option("--n-best", "-n", metavar="N", help=(
-        "Answers for each input, at most the beam size; needs tsv or jsonl."))] = None,
+        "Answers for each input, at most the beam size (of sampling any number); needs tsv or jsonl."))] = None,
     beam_size: BeamSize = None,
     shortlist: Shortlist = False,
     set_options: SetDecoding = None,
