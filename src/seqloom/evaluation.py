@@ -64,6 +64,7 @@ def evaluate_files(predictor: Predictor, corpora: Sequence[CorpusConfig], *, met
     if dynamic is not None:
         raise UsageError("dynamic evaluation is about language models, and this run answers with "
                          f"{predictor.head.describe()}", fix="leave --dynamic out")
+    predictor.head.check_metrics(metrics or [])
     records, notes, bad = read_examples(predictor, corpora)
     if not records:
         raise DataError(f"no usable test example; {notes[0].partition(';')[0]}",
@@ -79,7 +80,6 @@ def evaluate_files(predictor: Predictor, corpora: Sequence[CorpusConfig], *, met
     outputs = [prediction.text for prediction in predictions]
     references = [predictor.head.texts_of(record) for record in records]
     names = list(metrics) if metrics else _default_metrics(predictor.head, outputs, notes)
-    predictor.head.check_metrics(names)
     scores = compared(predictor.head, outputs, references, names, tokenize=tokenize)
     signature = scores.pop("signature")
     scores.update(by_language(predictor.head, records, outputs, references, names, tokenize=tokenize))
