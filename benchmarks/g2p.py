@@ -4,9 +4,8 @@ DATA  the folder with train/LLL_train.tsv, dev/ and test/, as ../shared/data/sig
 folders, one for each language by its name; those that are there are not trained again. With --multilingual one run,
 RUNS/multilingual, learns all languages. Word error is 1 − exact match, phone error counts edits over phones; both in %.
 Writes RUNS/<name>.json and prints the table in Markdown. With --with FOLDER each language's run answers together with
-the run of that language in FOLDER. With --rescore RUN, a run of all languages, which has other vocabularies and so
-cannot answer step by step with them: the five best answers of each model are scored by every model, and the one with
-the highest mean probability is taken, where the run of all languages counts as much as the others together.
+the run of that language in FOLDER, with --with-all RUN together with a run of all languages; both may be repeated.
+With --set KEY=VALUE another recipe than the preset is trained, for a table of with and without.
 """
 
 from __future__ import annotations
@@ -18,16 +17,11 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 import seqloom
-from seqloom.metrics import evaluate_outputs
-from seqloom.predictor import Predictor
 
 LANGUAGES = ("ady", "arm", "bul", "dut", "fre", "geo", "gre", "hin", "hun", "ice", "jpn", "kor", "lit", "rum", "vie")
 PARTS = ("dev", "test")
 PRESET = "g2p"
-BEST = 5  # answers of each model that rescoring chooses from
 MULTILINGUAL = "multilingual"
 # One model of 15 languages has more to hold than one of 3,600 words, and 54,000 words to learn it from.
 OF_MANY: dict[str, Any] = {
@@ -49,7 +43,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--multilingual", action="store_true", help="one run for all of them")
     parser.add_argument("--with", dest="others", type=Path, action="append", default=[], metavar="FOLDER",
                         help="further run folders to answer together with; may be repeated")
-    parser.add_argument("--rescore", type=Path, metavar="RUN", help="a run of all languages that chooses too")
+    parser.add_argument("--with-all", type=Path, action="append", default=[], metavar="RUN",
+                        help="a run of all languages to answer together with; may be repeated")
+    parser.add_argument("--set", dest="overrides", action="append", default=[], metavar="KEY=VALUE",
+                        help="one option of what is trained now; may be repeated")
     parser.add_argument("--seed", type=int, default=1, help="of what is trained now (default: 1)")
     parser.add_argument("--max-minutes", type=float, help="of one training")
     parser.add_argument("--threads", type=int)
@@ -63,20 +60,16 @@ def main(arguments: list[str] | None = None) -> int:
                 if value is not None}
     if not given.no_training:
         train_missing(given.data, given.runs, languages, multilingual=given.multilingual, seed=given.seed,
-                      training=training)
+                      training=training, overrides=given.overrides)
     if given.multilingual:
         scores = scores_of_one(given.data, given.runs / MULTILINGUAL, languages)
     else:
         there = [name for name in languages if all((folder / name).is_dir() for folder in (given.runs, *given.others))]
-        of_all = None if given.rescore is None else seqloom.load(given.rescore)
-        scores = {name: scores_of(given.data, [folder / name for folder in (given.runs, *given.others)], name)
-                  if of_all is None else rescored(given.data, [seqloom.load(folder / name) for folder in (
-                      given.runs, *given.others)], of_all.in_language(name), name)
-                  for name in there}
+        scores = {name: scores_of(given.data, [folder / name for folder in (given.runs, *given.others)], name,
+                                  of_all=given.with_all) for name in there}
     if not scores:
         parser.error(f"{given.runs} has no run of these languages")
-    name = MULTILINGUAL if given.multilingual else "rescored" if given.rescore else \
-        "ensemble" if given.others else "single"
+    name = MULTILINGUAL if given.multilingual else "ensemble" if given.others or given.with_all else "single"
     found = {"languages": scores, "macro": macro(scores)}
     (given.runs / f"{name}.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     sys.stdout.write(table(scores))
@@ -89,8 +82,8 @@ def file_of(data: Path, part: str, language: str) -> Path:
 
 
 def train_missing(data: Path, runs: Path, languages: Sequence[str], *, multilingual: bool, seed: int,
-                  training: dict[str, Any]) -> None:
-    """Train the runs whose folders are not there, with the preset as it is; one of all with OF_MANY over it."""
+                  training: dict[str, Any], overrides: Sequence[str] = ()) -> None:
+    """Train the runs whose folders are not there, with the preset and `overrides`; one of all with OF_MANY between."""
     seeded = {"training": {"seed": seed}}
     if multilingual:
         if not (runs / MULTILINGUAL).exists():
@@ -98,39 +91,20 @@ def train_missing(data: Path, runs: Path, languages: Sequence[str], *, multiling
                      for key, part in (("train", "train"), ("valid", "dev"))}
             seqloom.train(preset=PRESET, out=runs / MULTILINGUAL, quiet=False,
                           values={**OF_MANY, "training": {**OF_MANY["training"], **seeded["training"]}, "data": files},
-                          **training)
+                          overrides=overrides, **training)
         return
     for name in languages:
         if not (runs / name).exists():
             seqloom.train(file_of(data, "train", name), valid=file_of(data, "dev", name), preset=PRESET,
-                          out=runs / name, values=seeded, quiet=False, **training)
+                          out=runs / name, values=seeded, overrides=overrides, quiet=False, **training)
 
 
-def scores_of(data: Path, runs: Sequence[Path], language: str) -> dict[str, dict[str, float]]:
-    """Part → errors of a run of one language, or of several together."""
-    model = seqloom.load(runs if len(runs) > 1 else runs[0])
+def scores_of(data: Path, runs: Sequence[Path], language: str, *, of_all: Sequence[Path] = ()
+              ) -> dict[str, dict[str, float]]:
+    """Part → errors of a run of one language, or of several together, with runs of all languages too."""
+    model = seqloom.load([*runs, *of_all]).in_language(language if of_all else None)
     return {part: errors(seqloom.evaluate(model, file_of(data, part, language), metrics=["exact_match", "wer"]).scores)
             for part in PARTS}
-
-
-def rescored(data: Path, own: Sequence[Predictor], of_all: Predictor, language: str) -> dict[str, dict[str, float]]:
-    """Part → errors of the best answers of all these, chosen by the mean of own's mean probability and of_all's."""
-    found: dict[str, dict[str, float]] = {}
-    for part in PARTS:
-        lines = file_of(data, part, language).read_text(encoding="utf-8").splitlines()
-        words, gold = zip(*(line.split("\t") for line in lines), strict=True)
-        answers = [model.predict(words, n_best=BEST, beam_size=BEST) for model in (*own, of_all)]
-        candidates = [dict.fromkeys(one.text for model in answers for one in (model[row].n_best or [model[row]]))
-                      for row in range(len(words))]
-        pairs = [(row, text) for row, texts in enumerate(candidates) for text in texts]
-        given, targets = [words[row] for row, _ in pairs], [text for _, text in pairs]
-        *theirs, its = (np.exp([one.score for one in model.score(given, targets)]) for model in (*own, of_all))
-        chosen: dict[int, tuple[float, str]] = {}
-        for (row, text), chance in zip(pairs, np.mean(theirs, 0) + its, strict=True):
-            chosen[row] = max(chosen.get(row, (-1.0, "")), (float(chance), text))
-        found[part] = errors(evaluate_outputs([chosen[row][1] for row in range(len(words))],
-                                              [[text] for text in gold], ["exact_match", "wer"]))
-    return found
 
 
 def scores_of_one(data: Path, run: Path, languages: Sequence[str]) -> Scores:

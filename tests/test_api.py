@@ -160,7 +160,7 @@ def test_an_ensemble(folder: Path) -> None:
 def test_runs_that_make_no_ensemble(folder: Path) -> None:
     with pytest.raises(UsageError, match="an ensemble of no runs"):
         seqloom.load([])
-    with pytest.raises(UsageError, match="have different source vocabularies") as error:
+    with pytest.raises(UsageError, match="have not one symbol in common") as error:
         seqloom.load([folder / "one", folder / "other"])
     assert str(folder / "other") in error.value.message
     with pytest.raises(RunFolderError, match="no run folder at"):

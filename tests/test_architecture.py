@@ -34,6 +34,7 @@ LEVELS = [
     ["engines"],
     ["insight"],
     ["predictor"],
+    ["together"],
     ["evaluation", "export"],
     ["training", "tuning"],
     # "" is seqloom itself, whose names are those of api

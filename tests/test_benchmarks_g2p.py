@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import math
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -20,6 +18,7 @@ if str(ROOT) not in sys.path:
 
 from benchmarks import g2p
 
+import seqloom
 from seqloom.config import load_config
 
 LANGUAGES = ("ady", "bul")
@@ -75,46 +74,23 @@ def test_a_run_for_each_language_and_one_for_all(data: Path, tmp_path: Path,
     assert g2p.main([str(data), str(runs), *chosen, "--no-training", "--with", str(runs)]) == 0
     twice = json.loads((runs / "ensemble.json").read_text(encoding="utf-8"))
     assert twice == one  # a run together with itself
-    rescored = [*chosen, "--no-training", "--rescore", str(runs / g2p.MULTILINGUAL)]
-    assert g2p.main([str(data), str(runs), *rescored]) == 0
-    assert set(json.loads((runs / "rescored.json").read_text(encoding="utf-8"))["languages"]) == set(LANGUAGES)
-
-
-class Fixed:
-    """Answers and probabilities written down by hand: word → its answers, best first, with their probabilities."""
-
-    def __init__(self, answers: dict[str, dict[str, float]]) -> None:
-        self.answers = answers
-
-    def predict(self, words: Any, **options: int) -> list[Any]:
-        assert options == {"n_best": 5, "beam_size": 5}
-        every = [[SimpleNamespace(text=text) for text in self.answers[word]] for word in words]
-        return [SimpleNamespace(text=texts[0].text, n_best=texts) for texts in every]
-
-    def score(self, words: Any, texts: Any) -> list[Any]:
-        return [SimpleNamespace(score=math.log(self.answers[word].get(text, 1e-9)))
-                for word, text in zip(words, texts, strict=True)]
-
-
-def test_rescoring_takes_the_highest_mean_probability(tmp_path: Path) -> None:
-    """The one of all languages counts as much as the two others together; a word's own candidates only."""
-    for part in g2p.PARTS:
-        (tmp_path / part).mkdir()
-        g2p.file_of(tmp_path, part, "ady").write_text("a\tx y\nb\tz\n", encoding="utf-8")
-    first = Fixed({"a": {"x x": 0.6, "x y": 0.3}, "b": {"z": 0.9}})
-    second = Fixed({"a": {"x x": 0.5, "x y": 0.4}, "b": {"y": 0.9}})
-    of_all = Fixed({"a": {"x y": 0.6, "x x": 0.3}, "b": {"y": 0.5, "z": 0.4}})
-    # a: 0.55 + 0.3 < 0.35 + 0.6; b: 0.45 + 0.4 < 0.45 + 0.5
-    found = g2p.rescored(tmp_path, [first, second], of_all, "ady")  # type: ignore[list-item, arg-type]
-    assert found["test"] == pytest.approx({"word_error": 50.0, "phone_error": 100 / 3})
+    assert g2p.main([str(data), str(runs), *chosen, "--no-training", "--with-all", str(runs / g2p.MULTILINGUAL)]) == 0
+    for name, parts in json.loads((runs / "ensemble.json").read_text(encoding="utf-8"))["languages"].items():
+        model = seqloom.load([runs / name, runs / g2p.MULTILINGUAL])
+        for part in g2p.PARTS:
+            lines = [line.split("\t") for line in g2p.file_of(data, part, name).read_text("utf-8").splitlines()]
+            answers = model.predict([word for word, _ in lines], language=name)
+            wrong = sum(answer.text != phones for answer, (_, phones) in zip(answers, lines, strict=True))
+            assert parts[part]["word_error"] == pytest.approx(100 * wrong / len(lines))
 
 
 @pytest.mark.usefixtures("quick")
-def test_the_seed_is_the_one_given(data: Path, tmp_path: Path) -> None:
+def test_seed_and_options_are_those_given(data: Path, tmp_path: Path) -> None:
     for arguments, name in (([], "ady"), (["--multilingual"], g2p.MULTILINGUAL)):
-        chosen = ["--languages", "ady", "--threads", "1", "--seed", "5", *arguments]
-        assert g2p.main([str(data), str(tmp_path), *chosen]) == 0
-        assert load_config(tmp_path / name / "config.yaml")[0].training.seed == 5
+        chosen = ["--languages", "ady", "--threads", "1", "--seed", "5", "--set", "training.label_smoothing=0.05"]
+        assert g2p.main([str(data), str(tmp_path), *chosen, *arguments]) == 0
+        config = load_config(tmp_path / name / "config.yaml")[0]
+        assert (config.training.seed, config.training.label_smoothing) == (5, 0.05)
 
 
 def test_what_is_not_there_is_said(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

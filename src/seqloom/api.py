@@ -23,26 +23,24 @@ Files = str | Path | Sequence[str | Path]
 
 def load(run: str | Path | Sequence[str | Path], *, engine: str = "auto", device: str = "auto",
          threads: int | None = None, say: Callable[[str], None] | None = None) -> Predictor:
-    """Open a run folder; several are an ensemble, which needs equal vocabularies.
+    """Open a run folder; several answer together, their distributions averaged at every step.
+
+    Runs of different vocabularies too where symbols are spelled and not learned; answers are then made of the first
+    one's, and every run reads the input in its own way.
 
     engine: auto, onnx, onnx-int8 or torch. device: auto, cpu, cuda, … threads: CPU threads, all cores when not given.
-    say: told, in a sentence, when auto has to take torch although the run has an export.
+    say: told, in a sentence, when auto has to take torch although the run has an export, and of runs that know only
+    some of the symbols that answers are made of.
     Raises RunFolderError for a missing or damaged folder, UsageError for runs that do not fit together.
     """
     if isinstance(run, (str, Path)):
         return load_predictor(run, engine=engine, device=device, threads=threads, say=say)
-    from seqloom.engines.ensemble import EnsembleEngine
+    from seqloom.together import together
 
     members = [load_predictor(one, engine=engine, device=device, threads=threads, say=say) for one in run]
     if not members:
         raise UsageError("an ensemble of no runs", fix="give one run folder or more")
-    first = members[0]
-    for path, member in zip(run, members, strict=True):
-        _check_same_symbols(first, member, str(run[0]), str(path))
-    if len(members) == 1:
-        return first
-    return Predictor(first.source, first.head, EnsembleEngine([member.engine for member in members]), first.decoding,
-                     first.run)
+    return together(members, [str(one) for one in run], say)
 
 
 def train(*data: str | Path, preset: str | None = None, out: str | Path | None = None, valid: Files = (),
@@ -221,5 +219,8 @@ def _check_same_symbols(first: Any, other: Any, first_name: str, other_name: str
         if (one.size, one.symbols) != (second.size, second.symbols):
             raise UsageError(f"{first_name} and {other_name} have different {'target' if side == 'head' else 'source'} "
                              "vocabularies", fix="use runs that were trained on the same data with the same tokenizers")
+    if first.source.reading != other.source.reading:
+        raise UsageError(f"{first_name} and {other_name} read their inputs in different ways",
+                         fix="use runs of one configuration of the source, trained on the same data")
 
 

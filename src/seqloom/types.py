@@ -70,12 +70,14 @@ class Item:
     """One side of one example as numbers: named arrays whose first axis is the length, and the tokens as shown.
 
     `fields["main"]` is always there (for text: ids [S]). `tokens` are what pictures and copying show; the first
-    `leading_features` of them are features, not text.
+    `leading_features` of them are features, not text. `others`: the same input as further runs read it that answer
+    together with the first one (see `together`).
     """
 
     fields: dict[str, NDArray[Any]]
     tokens: list[str] = field(default_factory=list)
     leading_features: int = 0
+    others: tuple[Item, ...] = ()
 
     @property
     def length(self) -> int:
@@ -88,10 +90,12 @@ class Padded:
 
     fields:  main [B S …] always; text may add features [B F], characters [B S W], copy [B S].
     lengths: real positions of each row [B]. Position s of row b is real iff s < lengths[b].
+    others:  the same B items as further runs read them (`Item.others`).
     """
 
     fields: dict[str, Any]
     lengths: Any
+    others: tuple[Padded, ...] = ()
 
     @property
     def main(self) -> Any:

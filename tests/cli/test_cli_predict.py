@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from cli_helpers import Command, write
+from cli_helpers import TINY, Command, write
 
 from seqloom.cli.lines import as_json, escaped, jsonl_line, scored_line, text_line, tsv_line
 from seqloom.types import Prediction
@@ -290,8 +290,24 @@ def test_what_cannot_be_is_refused(cli: Command, run: Path, words: Path, options
     cli("predict", run, words, *options).refused(message)
 
 
-def test_members_of_an_ensemble_share_their_symbols(cli: Command, run: Path, inflecting: Path, words: Path) -> None:
-    cli("predict", run, words, "--with", inflecting).refused("have different source vocabularies")
+def test_members_of_an_ensemble_answer_with_the_same_symbols(cli: Command, run: Path, inflecting: Path, words: Path
+                                                             ) -> None:
+    cli("predict", run, words, "--with", inflecting).refused(
+        f"{run} and {inflecting} cannot answer together: their answers have not one symbol in common")
+
+
+def test_members_of_an_ensemble_may_know_different_symbols(cli: Command, run: Path, data: Path, words: Path,
+                                                           tmp_path: Path) -> None:
+    """One that was trained on two lines, and says how many of the symbols it knows."""
+    few, other = tmp_path / "few.tsv", tmp_path / "few"
+    few.write_text("".join((data / "train.tsv").read_text(encoding="utf-8").splitlines(keepends=True)[:2]),
+                   encoding="utf-8")
+    assert cli("train", few, "--valid", few, "--max-steps", "1", "--out", other, *TINY).code == 0
+    together = cli("predict", run, words, "--with", other, "-f", "tsv")
+    assert together.code == 0
+    assert f"warning: {other} knows " in together.err
+    assert f"symbols that answers are made of, those of {run}" in together.err
+    assert together.out != cli("predict", run, words, "-f", "tsv").out
 
 
 def test_the_input_is_not_written_over(cli: Command, run: Path, words: Path, tmp_path: Path) -> None:

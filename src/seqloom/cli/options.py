@@ -60,7 +60,8 @@ Language = Annotated[str | None, typer.Option("--language", "-l", metavar="NAME"
 Languages = Annotated[list[str] | None, typer.Option("--language", "-l", metavar="NAME", help=(
     "Language of all files, or of each in turn (repeated), for a run that was trained on several."))]
 Ensemble = Annotated[list[str] | None, typer.Option("--with", metavar="RUN", help=(
-    "A further run, to answer together with the first; may be repeated."))]
+    "A further run, to answer together with the first; may be repeated. Each reads in its own way, and they may know "
+    "different symbols; answers are made of the first one's."))]
 
 
 def whole_number(option: str, text: str | None, least: int) -> int | None:

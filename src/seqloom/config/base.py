@@ -51,6 +51,12 @@ class TokenizerConfig(Section):
     min_frequency: Positive = text(1, "Symbols seen less often in training are unknown.")
     vocab_size: Positive | None = text(None, "At most this many symbols; the number of pieces for bpe and unigram.")
 
+    @property
+    def spelling(self) -> dict[str, Any] | None:
+        """What says into which symbols a text is cut, whichever of them are known; None where training text says it."""
+        learned = self.kind in ("bpe", "unigram")
+        return None if learned else self.model_dump(exclude={"min_frequency", "vocab_size"})
+
 
 class PretrainedConfig(Section):
     path: str = Field(description="Vectors: GloVe text, word2vec text or binary, fastText .vec; plain or .gz.")

@@ -39,9 +39,10 @@ def pad(items: Sequence[Item]) -> Padded:
             (characters [B S W]); whole numbers become int64, bytes and other types stay. Fields of OWN_LENGTH, and a
             field whose length differs from that of `main` in some item, has its lengths in "<name>_lengths" [B] int64.
         lengths: of `main` [B] int64.
+        others: the items' others, each padded on its own.
 
     Raises:
-        ValueError: no items, or items whose fields differ in name, number of axes or kind.
+        ValueError: no items, or items whose fields differ in name, number of axes or kind, or in the number of others.
     """
     if not items:
         raise ValueError("pad needs at least one item")
@@ -56,7 +57,7 @@ def pad(items: Sequence[Item]) -> Padded:
         own = np.array([len(array) for array in arrays], np.int64)
         if name != "main" and (name in OWN_LENGTH or not np.array_equal(own, lengths)):
             fields[f"{name}_lengths"] = own
-    return Padded(fields, lengths)
+    return Padded(fields, lengths, tuple(pad(same) for same in zip(*(item.others for item in items), strict=True)))
 
 
 def _pad_arrays(arrays: Sequence[NDArray[Any]], name: str) -> NDArray[Any]:

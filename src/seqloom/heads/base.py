@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, Self
 
+import numpy as np
+
 from seqloom.config.sections import Config, DecodingConfig
 from seqloom.data.labels import Labels
 from seqloom.data.storage import read_json, write_json
@@ -143,6 +145,14 @@ class HeadBase(ABC):
     def symbols(self) -> list[str]:
         """What two runs must have in common to be averaged or to answer together."""
 
+    def ids_in(self, other: HeadBase) -> Ints:
+        """[V] the id in `other` of each of this head's symbols, -1 where it has none: how two runs answer together.
+
+        Raises UsageError where symbols of the two cannot be told to be the same.
+        """
+        raise UsageError(f"one answers with {self.describe()}, the other with {other.describe()}",
+                         fix="use runs that were trained on the same data with the same tokenizers")
+
     @abstractmethod
     def describe(self) -> str:
         """What is answered, in a few words: "44 symbols (character)"."""
@@ -250,6 +260,16 @@ class ClassesHead(HeadBase):
     def unknown_classes(self, record: Record) -> list[str]:
         known = set(self.labels.names)
         return [name for text in self.texts_of(record) for name in self.tokens_of(text) if name not in known]
+
+    def ids_in(self, other: HeadBase) -> Ints:
+        """The same ids, where the classes are the same: their order is that of their names."""
+        if not isinstance(other, ClassesHead) or other.kind != self.kind:
+            return super().ids_in(other)
+        alone = sorted({*other.labels.names} ^ {*self.labels.names})
+        if alone:
+            raise UsageError(f"one of them alone has {', '.join(alone[:5])}{', …' if len(alone) > 5 else ''} among its "
+                             f"{self.what}", fix="use runs of the same classes")
+        return np.arange(self.size)
 
     def describe(self) -> str:
         shown = ", ".join(self.labels.names[:5]) + (", …" if self.size > 5 else "")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -13,8 +14,9 @@ from seqloom.data.batching import pad
 from seqloom.data.shortlist import Shortlist
 from seqloom.data.storage import read_json, write_json
 from seqloom.data.tokenizers import Tokenizer, fit_tokenizer, load_tokenizer
+from seqloom.data.vocabulary import FIRST_SYMBOL
 from seqloom.errors import DataError, UsageError
-from seqloom.heads.base import SymbolsHead
+from seqloom.heads.base import HeadBase, SymbolsHead
 from seqloom.search import search
 from seqloom.search.scoring import ScoredTarget, score_targets
 from seqloom.sources.text import insert_rows
@@ -84,7 +86,7 @@ class Head(SymbolsHead):
                 ids.append(known)
             else:
                 ids.append(self.tokenizer.size + own.setdefault(token, len(own)))
-        return Item({**source.fields, "copy": np.asarray(ids, np.int64)}, source.tokens, source.leading_features)
+        return replace(source, fields={**source.fields, "copy": np.asarray(ids, np.int64)})
 
     def copied_tokens(self, source: Item) -> list[str]:
         """The tokens of ids V, V + 1, … for this source."""
@@ -124,6 +126,23 @@ class Head(SymbolsHead):
     def bleu_tokenize(self) -> str:
         tokenizer = self.config.tokenizer
         return "none" if tokenizer.kind == "word" and tokenizer.split == "space" else "13a"
+
+    def ids_in(self, other: HeadBase) -> Ints:
+        """Symbols of fixed kinds are the same where they are spelled the same; learned pieces of two runs never are."""
+        if not isinstance(other, Head):
+            return super().ids_in(other)
+        if self.copying or other.copying:
+            raise UsageError("a run that copies from its source answers together with runs of its own vocabulary only",
+                             fix="use runs without decoder.copy_source")
+        told = self.tokenizer.config.spelling
+        if told is None or told != other.tokenizer.config.spelling:
+            raise UsageError("their answers are cut into symbols in different ways", fix=(
+                "use runs of one target tokenizer of kind word, character, jamo or bytes"))
+        theirs = [other.tokenizer.id(symbol) for symbol in self.tokenizer.symbols]
+        if all(number == UNKNOWN for number in theirs):
+            raise UsageError("their answers have not one symbol in common", fix="use runs of one task")
+        return np.asarray([*range(FIRST_SYMBOL), *(-1 if number == UNKNOWN else number for number in theirs),
+                           *([-1] * len(self.tokenizer.features))], np.int64)
 
     # --- the network ---
 

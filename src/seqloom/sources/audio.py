@@ -57,6 +57,10 @@ class Source(SourceBase):
         step = 1 if self.config.subsampling.kind == "none" else self.config.subsampling.factor
         return [f"{frame * self.config.hop_milliseconds / 1000:.2f}s" for frame in range(0, item.length, step)]
 
+    @property
+    def reading(self) -> list[Any]:
+        return [*super().reading, self.scaler.to_json()]
+
     def describe(self) -> str:
         return f"sound, {self.size:,} mel filters"
 

@@ -84,6 +84,11 @@ class SourceBase(ABC):
         """What two runs must have in common to be averaged or to answer together, beside the size."""
         return []
 
+    @property
+    def reading(self) -> list[Any]:
+        """All that the numbers of a record depend on: where it is equal, one reading serves two runs."""
+        return [self.kind, self.size, self.symbols, self.config.model_dump()]
+
     @abstractmethod
     def describe(self) -> str:
         """What is read, in a few words: "44 symbols (character)"."""

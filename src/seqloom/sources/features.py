@@ -78,6 +78,10 @@ class Source(SourceBase):
         step = 1 if self.config.subsampling.kind == "none" else self.config.subsampling.factor
         return [str(frame) for frame in range(0, item.length, step)]
 
+    @property
+    def reading(self) -> list[Any]:
+        return [*super().reading, self.scaler.to_json()]
+
     def describe(self) -> str:
         return f"frames of {self.size:,} numbers"
 

@@ -164,6 +164,13 @@ class Source(SourceBase):
         inside = [] if self.characters is None else self.characters.table.symbols
         return self.tokenizer.symbols + self.languages + inside
 
+    @property
+    def reading(self) -> list[Any]:
+        learned = self.tokenizer.learned.model_dump(include={"symbols", "merges", "scores"})
+        network = {"embedding_size": True, "pretrained": True, "symbol_dropout": True,
+                   "tokenizer": {"min_frequency", "vocab_size"}, "characters": {"embedding_size", "hidden_size"}}
+        return [self.kind, learned, self.tokenizer.features, self.symbols, self.config.model_dump(exclude=network)]
+
     def describe(self) -> str:
         inside = "" if self.characters is None else f", of {len(self.characters.table.symbols):,} characters"
         languages = f", {len(self.languages)} languages" if self.config.language else ""
