@@ -329,6 +329,10 @@ def test_sizes_are_refused_where_the_network_cannot_run(score: str, kind: str, b
      "decoder.attention.score_layers has no effect, because decoder.attention.score is 'general'"),
     (["decoder.variational_dropout=true"],
      "decoder.variational_dropout has no effect, because decoder.dropout and decoder.embedding_dropout are 0"),
+    (["encoder.residual=true"], "encoder.residual has no effect, because encoder.layers is 1"),
+    (["decoder.residual=true"], "decoder.residual has no effect, because decoder.layers is 1"),
+    (["data.valid_fraction=0.2", "data.valid=dev.tsv"],
+     "data.valid_fraction has no effect, because data.valid names validation files"),
     (["training.momentum=0.9"], "training.momentum has no effect, because training.optimizer is 'adam'"),
     (["training.schedule=inverse_square_root"],
      "training.schedule.kind is inverse_square_root and warmup_steps is 0: the learning rate falls from the first "
@@ -359,3 +363,8 @@ def test_decoding_options_given_in_vain_are_told() -> None:
         "decoding.top_k, decoding.seed have no effect, because decoding.strategy is 'greedy'",
         "decoding.beam_size has no effect, because decoding.strategy is 'greedy'"]
     assert decoding_remarks(DecodingConfig(), ["beam_size", "length_penalty"]) == []
+    one = DecodingConfig(beam_size=1)
+    assert decoding_remarks(one, ["beam_size", "length_penalty", "max_length"]) == [
+        "decoding.length_penalty has no effect, because decoding.beam_size is 1"]
+    assert decoding_remarks(greedy, ["coverage_penalty"]) == [
+        "decoding.coverage_penalty has no effect, because decoding.strategy is 'greedy'"]

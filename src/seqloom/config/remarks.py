@@ -41,6 +41,8 @@ def idle_options() -> list[Idle]:
         Idle(("bridge.kind", *_within("decoder", "cell", "hidden_size", "embedding_size", "embedding_dropout",
                                       "dropout", "variational_dropout", "weight_dropout", "symbol_dropout",
                                       "residual")), "decoder.context", lambda value: value != "in_step"),
+        Idle(("encoder.residual",), "encoder.layers", lambda layers: layers > 1),
+        Idle(("decoder.residual",), "decoder.layers", lambda layers: layers > 1),
         Idle(_within(attention, "jumps"), f"{attention}.kind", _one_of("hard_monotonic")),
         Idle(_within(attention, "score_layers"), f"{attention}.score", _one_of("concat")),
         Idle(_within(attention, "hidden_size"), f"{attention}.score", _one_of("concat", "location")),
@@ -84,11 +86,16 @@ def check_reads(config: Config, changes: Iterable[str]) -> None:
 
 def decoding_remarks(decoding: DecodingConfig, given: Iterable[str]) -> list[str]:
     """One sentence for each group of decoding options that are given in vain, whatever their values."""
-    strategy = decoding.strategy
-    width = Idle(("decoding.beam_size",), STRATEGY, lambda value: value not in ("greedy", "sampling"))
-    idle = [[key for key in one.keys if key.removeprefix("decoding.") in given] for one in (*idle_options(), width)
-            if one.because == STRATEGY and not one.used(strategy)]
-    return [f"{_without_effect(names)}, because {STRATEGY} is {show(strategy)}" for names in idle if names]
+    ranking = _within("decoding", "length_penalty", "length_penalty_kind", "coverage_penalty")
+    width = Idle(("decoding.beam_size", *ranking), STRATEGY, lambda value: value not in ("greedy", "sampling"))
+    single = Idle(ranking, "decoding.beam_size", lambda value: value > 1)
+    told = []
+    for one in (*idle_options(), width, *([single] if width.used(decoding.strategy) else [])):
+        names = [key for key in one.keys if key.removeprefix("decoding.") in given]
+        reason = getattr(decoding, one.because.removeprefix("decoding."), None)
+        if names and one.because.startswith("decoding.") and not one.used(reason):
+            told.append(f"{_without_effect(names)}, because {one.because} is {show(reason)}")
+    return told
 
 
 def network_parts(config: Config) -> dict[str, str]:
@@ -131,6 +138,9 @@ def remarks(config: Config) -> list[str]:
         key = f"{part}.variational_dropout"
         if section.variational_dropout and not (section.dropout or section.embedding_dropout) and key not in unread:
             told.append(f"{_without_effect([key])}, because {part}.dropout and {part}.embedding_dropout are 0")
+    held_out = _changed(config, ["data.valid_fraction", "data.valid_limit"])
+    if config.data.valid and held_out:
+        told.append(f"{_without_effect(held_out)}, because data.valid names validation files")
     schedule = config.training.schedule
     if schedule.kind == "inverse_square_root" and schedule.warmup_steps == 0:
         told.append("training.schedule.kind is inverse_square_root and warmup_steps is 0: the learning rate falls from "
