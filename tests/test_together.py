@@ -15,7 +15,7 @@ pytest.importorskip("torch")
 import seqloom
 from seqloom.data.batching import pad
 from seqloom.engines.renamed import RenamedEngine
-from seqloom.errors import DataError, UsageError
+from seqloom.errors import ConfigError, DataError, UsageError
 from seqloom.types import Item
 from tiny import one_thread
 from training_helpers import SMALL, letters, merged, write_pairs
@@ -120,6 +120,16 @@ def test_attention_and_steps_are_those_of_the_first(train: Train) -> None:
     assert answer.source_tokens == ["a", "b", "c", "</s>"]
     assert answer.attention == pytest.approx(alone.attention[:len(answer.attention)], abs=1e-5)
     assert len(answer.steps.steps) == len(answer.attention)
+
+
+def test_a_coverage_penalty_needs_one_member_with_attention(train: Train) -> None:
+    """Whichever stands first; one that reads in its own way has attention over other positions."""
+    without, attending, apart = (train("abcd", f"decoder.context={name}", *more) for name, more in (
+        ("initial", ()), ("attention", ()), ("attention", ("source.reverse=true",))))
+    for order in ([without, attending], [attending, without], [without, apart, attending]):
+        assert seqloom.load(order).predict("a b c", coverage_penalty=0.2, beam_size=3).text
+    with pytest.raises(ConfigError, match="coverage_penalty"):
+        seqloom.load([without, apart]).predict("a b c", coverage_penalty=0.2, beam_size=3)
 
 
 def test_one_language_beside_a_run_of_several(train: Train, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ out in input order: constant memory, and an answer for every input, whatever is 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from copy import copy
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -36,7 +37,8 @@ Ready = Callable[[int], bool]
 
 
 class Predictor:
-    """Answers inputs with a source, a head and an engine. `decoding` holds the defaults of every call."""
+    """Answers inputs with a source, a head and an engine. `decoding` holds the defaults of every call; `attends` says
+    whether there is attention over what the source reads, which some of them need."""
 
     def __init__(self, source: Any, head: Any, engine: Any, decoding: DecodingConfig, run: Run | None = None) -> None:
         self.source = source
@@ -44,6 +46,7 @@ class Predictor:
         self.engine = engine
         self.decoding = decoding
         self.run = run
+        self.attends = run is None or run.config.decoder.context in ("attention", "in_step")
         self._shortlist: Shortlist | None = None
 
     # --- for people ---
@@ -86,8 +89,7 @@ class Predictor:
 
         if self.run is not None:
             check_reads(self.run.config, changes)
-        attention = self.run is None or self.run.config.decoder.context in ("attention", "in_step")
-        return change_decoding(self.decoding, changes, attention=attention) if changes else self.decoding
+        return change_decoding(self.decoding, changes, attention=self.attends) if changes else self.decoding
 
     def score(self, inputs: Sequence[Input], targets: Sequence[str], *, attention: bool = False) -> list[Prediction]:
         """Log-probability of each given target for its input; one Prediction for each pair."""
@@ -118,7 +120,9 @@ class Predictor:
         """
         if language is None:
             return self
-        return Predictor(self.source.in_language(language), self.head, self.engine, self.decoding, self.run)
+        told = copy(self)
+        told.source = self.source.in_language(language)
+        return told
 
     # --- streams ---
 

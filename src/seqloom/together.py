@@ -93,7 +93,9 @@ def together(members: Sequence[Predictor], names: Sequence[str], say: Callable[[
             said, asked = (ids >= 0).sum() - len(SPECIAL_NAMES), first.head.size - len(SPECIAL_NAMES)
             say(f"{name} knows {said:,} of the {asked:,} symbols that answers are made of, those of {names[0]}")
     source = JointSource(first.source, others) if others else first.source
-    return Predictor(source, first.head, EnsembleEngine(engines), first.decoding, first.run)
+    found = Predictor(source, first.head, EnsembleEngine(engines), first.decoding, first.run)
+    found.attends = any(member.attends and member.source.reading == first.source.reading for member in members)
+    return found
 
 
 def _check_apart(first: Predictor, other: Predictor) -> None:
