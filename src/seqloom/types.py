@@ -262,6 +262,11 @@ class Engine(Protocol[State]):
         """Drop every sentence whose row is not listed in `sentences` [B2]."""
         ...
 
+    def positions(self, state: State) -> Ints | None:
+        """[B] positions of each sentence's memory that attention is over; those behind are padding. None without any.
+        """
+        ...
+
     def answer(self, source: Padded, state: Any = None) -> tuple[Floats, Any]:
         """Log-probabilities [B T C] of heads that answer at once: T is 1 (a label) or S (a tag for each position).
 

@@ -120,6 +120,28 @@ def test_no_answer_holds_what_is_impossible(kind: str, name: str, changes: dict[
                 assert again.hypothesis.score == pytest.approx(one.score, abs=5e-3)
 
 
+@pytest.mark.parametrize("normalization", ["softmax", "entmax15", "sparsemax"])
+@pytest.mark.parametrize("name", ["torch", "onnx", "ensemble"])
+def test_positions_that_get_no_weight_are_not_covered(normalization: str, name: str) -> None:
+    """Where the memory is longer than the text: features stand behind it, and the first step may pass over anything."""
+    task = tiny(normalization=normalization, features="encoder", seed=2)
+    engine: Any = {"torch": task.engine, "onnx": lambda: onnx_engine(task),
+                   "ensemble": lambda: EnsembleEngine([onnx_engine(task), task.engine()])}[name]()
+    items = task.items(TRIALS)
+    options = DecodingConfig(max_length=5, beam_size=3, n_best=3, length_penalty=0.0, coverage_penalty=0.5)
+    nothing = 0
+    for item, answers in zip(items, search(engine, task.padded(TRIALS), options, lines=np.arange(len(items)),
+                                           weights=True), strict=True):
+        for one in answers:
+            assert one.weights is not None
+            weights = one.weights[:, : item.length + len(item.fields["features"])].astype(np.float64)
+            covered = weights.sum(0)
+            nothing += int((weights[0] == 0).sum())
+            penalty = np.log(np.clip(covered, 1e-10, 1)).sum()
+            assert one.ranking_score == pytest.approx(one.score + 0.5 * penalty, abs=1e-3)
+    assert (nothing > 0) == (normalization != "softmax")
+
+
 @every_kind
 @every_engine
 def test_an_impossible_target_has_the_score_of_one(kind: str, name: str) -> None:

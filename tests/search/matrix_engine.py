@@ -83,6 +83,9 @@ class MatrixEngine:
         self.kept.append((len(state.history), len(sentences)))
         return MatrixState(state.history[sentences], state.lengths[sentences])
 
+    def positions(self, state: MatrixState) -> Ints:
+        return state.lengths
+
 
 def log_softmax(logits: Floats) -> Floats:
     shifted = logits - logits.max(axis=-1, keepdims=True)

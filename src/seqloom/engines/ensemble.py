@@ -84,6 +84,11 @@ class EnsembleEngine:
         """Drop every sentence whose row is not listed, in every member."""
         return tuple(engine.keep(own, sentences) for engine, own in zip(self.engines, state, strict=True))
 
+    def positions(self, state: tuple[Any, ...]) -> Ints | None:
+        """Those of the first member that has any: all whose attention is averaged read the same."""
+        found = (engine.positions(own) for engine, own in zip(self.engines, state, strict=True))
+        return next((each for each in found if each is not None), None)
+
     def answer(self, source: Padded, state: tuple[Any, ...] | None = None) -> tuple[Floats, tuple[Any, ...]]:
         """Every member's answer, averaged; see `Engine.answer`. Raises SeqloomError as `step` does."""
         members, states = [], []

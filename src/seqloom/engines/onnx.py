@@ -44,12 +44,13 @@ class Listed(NamedTuple):
 class OnnxState(NamedTuple):
     """What goes from step to step, as values of the runtime.
 
-    positions: of the memory, without one that was added; memory: one row per sentence; decoder: one row per
-    hypothesis; width: hypotheses of one sentence there; first: [B] the sentence's number there, so that `keep` need
-    not copy the state; listed: the shortlist, where there is one.
+    positions: of the memory, without one that was added; lengths: [B] of each sentence's; memory: one row per sentence;
+    decoder: one row per hypothesis; width: hypotheses of one sentence there; first: [B] the sentence's number there, so
+    that `keep` need not copy the state; listed: the shortlist, where there is one.
     """
 
     positions: int
+    lengths: Ints
     memory: dict[str, Any]
     decoder: dict[str, Any]
     width: int
@@ -147,11 +148,12 @@ class OnnxEngine:
         listed = None if shortlist is None else self._listed(shortlist)
         counted = [] if self._reads_symbols else [POSITIONS]
         found = self._encode(source, self._memory_names + self._state_names + counted)
-        positions = int(found.pop().numpy().max()) if counted else _positions(source)
+        lengths = found.pop().numpy() if counted else _lengths(source)
+        positions = int(lengths.max()) if counted else _positions(source)
         count = len(self._memory_names)
         memory = dict(zip(self._memory_names, found[:count], strict=True))
         decoder = dict(zip(self._state_names, found[count:], strict=True))
-        return OnnxState(positions, memory, decoder, 1, np.arange(source.size), listed)
+        return OnnxState(positions, lengths, memory, decoder, 1, np.arange(source.size), listed)
 
     def encode(self, source: Padded) -> EncodedSource:
         """The encoder's summary and states as NumPy; a language model's, of the whole text."""
@@ -161,7 +163,7 @@ class OnnxEngine:
         names = ["summary", "states" if "states" in handed else f"{MEMORY}values",
                  *([] if self._reads_symbols else [POSITIONS])]
         summary, states, *counted = (value.numpy() for value in self._encode(source, names))
-        lengths = counted[0] if counted else source.lengths + source.fields.get("features_lengths", 0)
+        lengths = counted[0] if counted else _lengths(source)
         states = states[:, : int(lengths.max()) if counted else _positions(source)]
         return EncodedSource(summary, states, np.arange(states.shape[1]) < lengths[:, None])
 
@@ -216,7 +218,7 @@ class OnnxEngine:
         values = self._graphs.run(graph, [*names, *self._next_names], feeds)
         given = {name: value.numpy() for name, value in zip(names, values, strict=False)}
         decoder = dict(zip(self._state_names, values[len(names):], strict=True))
-        after = OnnxState(state.positions, state.memory, decoder, K, np.arange(B), state.listed)
+        after = state._replace(decoder=decoder, width=K, first=np.arange(B))
         scores, best, asked_for = self._found(state, given, (B, K), wanted, candidates)
         shown = given["weights"][:, :, : state.positions] if "weights" in given else None
         return Step(scores, best, asked_for, shown), after
@@ -238,7 +240,12 @@ class OnnxEngine:
         listed = state.listed
         if listed is not None:
             listed = Listed(listed.values, listed.ids[sentences], listed.places[sentences])
-        return state._replace(memory=memory, first=state.first[sentences], listed=listed)
+        return state._replace(lengths=state.lengths[sentences], memory=memory, first=state.first[sentences],
+                              listed=listed)
+
+    def positions(self, state: OnnxState) -> Ints:
+        """See types.Engine."""
+        return state.lengths
 
     # --- a vocabulary shortlist ---
 
@@ -342,6 +349,12 @@ def _longer(main: Any, shape: Sequence[Any]) -> Any:
         return main
     step = FRAME_STEP if main.ndim == 3 else 2
     return np.pad(main, ((0, 0), (0, -main.shape[1] % step), *((0, 0),) * (main.ndim - 2)))
+
+
+def _lengths(source: Padded) -> Ints:
+    """[B] positions of each memory of symbols: those of the text, and features that are encoded apart."""
+    lengths: Ints = source.lengths + source.fields.get("features_lengths", 0)
+    return lengths
 
 
 def _positions(source: Padded) -> int:

@@ -55,6 +55,10 @@ class RenamedEngine:
     def keep(self, state: Any, sentences: Ints) -> Any:
         return self.engine.keep(state, sentences)
 
+    def positions(self, state: Any) -> Ints | None:
+        """See `Engine.positions`; None where it reads positions of its own."""
+        return None if self.place is not None else self.engine.positions(state)
+
     def answer(self, source: Padded, state: Any = None) -> tuple[Floats, Any]:
         """Log-probabilities [B T C]; see `Engine.answer`."""
         own = self._own(source)

@@ -144,6 +144,11 @@ class TorchEngine:
         allowed = None if state.allowed is None else state.allowed[rows]
         return TorchState(state.memory.keep(rows), state.decoder.keep(rows), allowed)
 
+    def positions(self, state: TorchState) -> Ints:
+        """See types.Engine."""
+        counted: Ints = _array(state.memory.mask.sum(1))
+        return counted
+
     @torch.inference_mode()
     def answer(self, source: Padded, state: Memory | None = None) -> tuple[Floats, Memory]:
         """See types.Engine."""

@@ -244,7 +244,7 @@ class Endless:
     end = NEVER
 
     def __init__(self, engine: Engine[Any]) -> None:
-        self._engine = engine
         self.name = engine.name
         self.threads = engine.threads
         self.begin, self.step, self.keep, self.answer = engine.begin, engine.step, engine.keep, engine.answer
+        self.positions = engine.positions

@@ -123,8 +123,9 @@ class Frontier:
             self.weights_width = found.weights.shape[2]
         if self.request.options.coverage_penalty > 0:
             if self.coverage is None:
-                widths = attention_widths(self.request.source, self.weights_width)
-                self.coverage = Coverage(found.weights, widths)
+                positions = self.engine.positions(self.state)
+                assert positions is not None  # there are weights over them
+                self.coverage = Coverage(positions, self.weights_width)
             self.coverage.add(found.weights)
 
 

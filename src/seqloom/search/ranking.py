@@ -54,10 +54,11 @@ class Ranking:
 class Coverage:
     """The sum over steps of every hypothesis's attention weights [B K S], in step with the beam."""
 
-    def __init__(self, weights: Floats, widths: Ints | None) -> None:
-        self.total: Floats = np.zeros((weights.shape[0], 1, weights.shape[2]))
+    def __init__(self, positions: Ints, width: int) -> None:
+        """positions: [B] real ones of each sentence, of `width` in the weights."""
+        self.total: Floats = np.zeros((len(positions), 1, width))
         self.before: Floats = self.total
-        self.real = real_positions(weights, widths)
+        self.real: Bools = np.arange(width) < positions[:, None]
 
     def add(self, weights: Floats) -> None:
         """Count one step's weights [B K S]; an engine may have dropped padding that no open sentence needs."""
@@ -82,10 +83,3 @@ class Coverage:
     def keep(self, rows: Ints) -> None:
         """Drop every sentence whose row is not listed."""
         self.total, self.real = self.total[rows], self.real[rows]
-
-
-def real_positions(weights: Floats, widths: Ints | None) -> Bools:
-    """Which attention positions [B S] are real: the first `widths` [B], or else those that get any weight at all."""
-    if widths is None:
-        return np.asarray((weights > 0).any(axis=1))
-    return np.asarray(np.arange(weights.shape[2]) < widths[:, None])
