@@ -31,11 +31,11 @@ def test_public_names_have_docstrings() -> None:
 
 def test_every_option_has_a_text() -> None:
     bare = []
-    for node in tree_of(PACKAGE / "config" / "sections.py").body:
+    for node in (node for path in sorted((PACKAGE / "config").glob("*.py")) for node in tree_of(path).body):
         if not isinstance(node, ast.ClassDef) or not is_section(node):
             continue
         for item in node.body:
-            if isinstance(item, ast.AnnAssign) and not isinstance(item.value, ast.Constant):
+            if isinstance(item, ast.AnnAssign) and not isinstance(item.value, ast.Constant | ast.Tuple):
                 call = item.value
                 described = isinstance(call, ast.Call) and (
                     len(call.args) > 1 or any(word.arg == "description" for word in call.keywords))
@@ -47,11 +47,14 @@ def test_every_option_has_a_text() -> None:
 TABLES = {
     "SCORES": ("nn/scores.py", True),
     "CELLS": ("nn/cells.py", True),
+    "NORMALIZATIONS": ("nn/normalization.py", False),
+    "BRIDGES": ("nn/bridge.py", False),
+    "POOLINGS": ("nn/answers.py", False),
     "STRATEGIES": ("search/__init__.py", False),
     "METRICS": ("metrics/__init__.py", False),
     "TOKENIZERS": ("data/tokenizers.py", False),
 }
-PUBLISHED = {"bpe", "unigram", "bleu", "chrf", "ter", "rouge_1", "rouge_2", "rouge_l"}
+PUBLISHED = {"sparsemax", "entmax15", "bpe", "unigram", "bleu", "chrf", "ter", "rouge_1", "rouge_2", "rouge_l"}
 
 
 @pytest.mark.parametrize("table", TABLES)

@@ -114,9 +114,10 @@ def _evaluate_text(predictor: Predictor, corpora: Sequence[CorpusConfig], metric
                          "compare", fix="leave them out: perplexity and bits_per_character are always there")
     engine, how = predictor.engine, ""
     if dynamic is not None:
-        from seqloom.engines.dynamic import SEGMENT, DynamicEngine
+        from seqloom.engines.dynamic import LARGEST, SEGMENT, DynamicEngine
 
-        engine, how = DynamicEngine(engine, dynamic), f"dynamic:rate {dynamic:g} each {SEGMENT} symbols|"
+        how = f"dynamic:rate {dynamic:g} each {SEGMENT} symbols, gradients to norm {LARGEST:g}|"
+        engine = DynamicEngine(engine, dynamic)
     records, notes, bad = read_examples(predictor, corpora)
     began = time.perf_counter()
 

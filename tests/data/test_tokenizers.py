@@ -105,7 +105,7 @@ def test_saved_and_loaded_is_the_same(kind: str, tmp_path: Path) -> None:
     assert [loaded.token(number) for number in range(loaded.size)] == [
         tokenizer.token(number) for number in range(tokenizer.size)]
     texts = [*LINES, "etwas ganz Neues 漢字!"]
-    assert loaded.encode_batch(texts) == tokenizer.encode_batch(texts) == [tokenizer.encode(text) for text in texts]
+    assert [loaded.encode(text) for text in texts] == [tokenizer.encode(text) for text in texts]
     assert loaded.feature_id("A") == tokenizer.feature_id("A")
     assert loaded.learned == tokenizer.learned
 
@@ -115,7 +115,7 @@ def test_limits_of_the_vocabulary(kind: str) -> None:
     everything = fitted(kind)
     assert everything.size == len(SPECIAL_NAMES) + len(everything.symbols)
     assert len(set(everything.symbols)) == len(everything.symbols)
-    assert UNKNOWN not in [number for ids in everything.encode_batch(LINES) for number in ids]
+    assert UNKNOWN not in [number for line in LINES for number in everything.encode(line)]
     small = fitted(kind, vocab_size=7)
     assert len(small.symbols) == 7
     frequent = fitted(kind, min_frequency=3)

@@ -241,7 +241,7 @@ def test_dynamic_evaluation_by_torch(cell: str, text: Path, tmp_path: Path, monk
         state = state.detach() if cell == "gru" else tuple(one.detach() for one in state)
     assert found["loss"] == pytest.approx(nats / (len(ids) - 1), rel=1e-5)
     assert found["loss"] < usual["loss"] - 0.01
-    assert f"|state:carried|dynamic:rate 0.4 each {SEGMENT} symbols|" in found["signature"]
+    assert f"|state:carried|dynamic:rate 0.4 each {SEGMENT} symbols, gradients to norm 0.05|" in found["signature"]
     assert (found["engine"], usual["engine"]) == ("torch fp32, dynamic", "torch fp32")
     assert all(torch.equal(weight, before[name]) for name, weight in model.engine.model.named_parameters())
 

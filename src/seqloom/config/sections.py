@@ -141,7 +141,8 @@ class DecoderConfig(Section):
     attention: AttentionConfig = text(AttentionConfig(), "Only for context: attention.")
     copy_source: bool = text(False, "Pointer-generator: may copy source symbols (See et al. 2017, eqs. 8-9).")
     first_input: bool = text(False, "Read the summary, through an affine layer, as an input of its own before <s> "
-                                    "(Vinyals et al. 2015, eq. 10).")
+                                    "(Vinyals et al. 2015, eq. 10); dropout that is drawn once for a sequence begins "
+                                    "behind it.")
 
 
 # --- training --------------------------------------------------------------------------------------------------------
@@ -151,7 +152,7 @@ class ScheduleConfig(Section):
     kind: Literal["constant", "plateau", "inverse_square_root"] = text("plateau", "How the learning rate moves.")
     warmup_steps: int = text(0, "Updates of linear warm-up from zero.", ge=0)
     factor: float = text(0.5, "plateau: the rate is multiplied by this …", gt=0, lt=1)
-    patience: int = text(2, "plateau: … after this many validations without improvement.", ge=0)
+    patience: int = text(2, "plateau: … at the first validation after this many without improvement.", ge=0)
     min_learning_rate: float = text(1e-6, "The rate never falls below this.", ge=0)
 
 
@@ -200,7 +201,7 @@ class TrainingConfig(Section):
     weight_decay: float = text(0.0, "Decoupled for adamw, L2 otherwise.", ge=0)
     schedule: ScheduleConfig = text(ScheduleConfig(), "Learning rate schedule.")
     max_grad_norm: float = text(5.0, "Clip the gradient's norm at this; 0 does not clip.", ge=0)
-    label_smoothing: Dropout = text(0.0, "Mass spread over all other symbols (Szegedy et al. 2016, §7).")
+    label_smoothing: Dropout = text(0.0, "Mass spread over all symbols, the right one too (Szegedy et al. 2016, §7).")
     teacher_forcing: TeacherForcingConfig = text(TeacherForcingConfig(), "Gold history or the model's own.")
     objective: ObjectiveConfig = text(ObjectiveConfig(), "What training makes small.")
     validate_every: Positive | None = text(None, "Updates between validations; empty: once an epoch.")
@@ -234,9 +235,10 @@ class DecodingConfig(Section):
     length_penalty_kind: Literal["average", "wu"] = text(
         "average", "score / length^α, or score / ((5 + length) / 6)^α (Wu et al. 2016, eq. 14).")
     coverage_penalty: float = text(0.0, "β of Wu et al. 2016, eq. 14; needs attention.", ge=0)
-    min_length: int = text(0, "Fewest target tokens.", ge=0)
-    max_length: Positive = text(200, "Most target tokens.")
-    max_length_ratio: float | None = text(None, "Most target tokens for each source token, plus ten.", gt=0)
+    min_length: int = text(0, "Fewest target tokens, the end symbol not counted.", ge=0)
+    max_length: Positive = text(200, "Most target tokens, the end symbol counted.")
+    max_length_ratio: float | None = text(
+        None, "Most target tokens for each source token, plus ten; the end symbol counted.", gt=0)
     no_repeat_ngram_size: int = text(0, "No n-gram of this size twice; 0 allows all.", ge=0)
     repetition_penalty: float = text(1.0, "Multiply the log-probability of tokens already produced by "
                                           "this (Keskar et al. 2019, §4.1).", ge=1.0)

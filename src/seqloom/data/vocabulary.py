@@ -128,11 +128,6 @@ class Tokenizer(ABC):
         get = self._ids.get
         return [get(token, UNKNOWN) for token in tokens]
 
-    @final
-    def encode_batch(self, texts: Iterable[str]) -> list[list[int]]:
-        """`encode` for each text."""
-        return [self.encode(text) for text in texts]
-
     @property
     def symbols(self) -> list[str]:
         """The symbols of the text, in id order: symbols[0] has id 4."""

@@ -24,8 +24,8 @@ LARGEST = 1.0   # norm that a gradient is cut at
 
 class DynamicEngine:
     """Scores one text [1 T], the windows of it in order, with weights that follow it: w ← w − rate · gradient of the
-    mean loss of the last SEGMENT symbols (the dynamic model of Mikolov et al. 2010, §2, which has rate 0.1; Krause et
-    al. 2018, §4, in segments). The weights of `engine` stay as they are.
+    mean loss of the last SEGMENT symbols, cut at norm LARGEST (the dynamic model of Mikolov et al. 2010, §2, which has
+    rate 0.1; Krause et al. 2018, §4, in segments). The weights of `engine` stay as they are.
 
     Raises UsageError for an engine that is not torch's, and for a rate that is not above 0.
     """

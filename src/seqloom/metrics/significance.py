@@ -26,7 +26,8 @@ class Comparison:
     wins:     share of samples in which B is the better one, ties half (Koehn 2004, §4: B is better at the 95 % level
               when this is 0.95 or more).
     p_value:  of the difference, two systems being equal: (c + 1) / (samples + 1), where c counts the samples with
-              |delta_i| − mean |delta_i| ≥ |delta| (Riezler and Maxwell 2005, fig. 2; what sacreBLEU reports).
+              |delta_i| − mean |delta_i| ≥ |delta| (Riezler and Maxwell 2005, fig. 2). sacreBLEU
+              reports the same but for ties, which it does not count: two equal systems have 1 here.
     """
 
     metric: str

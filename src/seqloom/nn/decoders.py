@@ -126,7 +126,7 @@ class RecurrentDecoder(nn.Module):
         hidden, cell = self.bridge(memory)
         start = None if cell is None else cell.unsqueeze(1)
         state = DecoderState(hidden.unsqueeze(1), start, self.context.start(memory))
-        if self.first_input is not None:
+        if self.first_input is not None:  # before what is drawn for the sequence: no weight of this step is dropped
             shown = self.first_input(memory.summary).unsqueeze(1)
             _, hidden, start = self._recur(state, shown, self._project(shown), Drawn(self.cells()))
             state = state._replace(hidden=hidden, cell=start)

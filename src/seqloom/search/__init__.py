@@ -5,8 +5,9 @@ An engine (see `seqloom.types.Engine`) says how probable the next tokens are; wh
 
 What holds for every strategy: `score` is the model's log-probability sum with the end symbol, whatever rules and
 penalties were in force, and `ranking_score` is what the answers are sorted by. Lengths, limits among them, count the
-end symbol. A hypothesis that reaches its limit is unfinished. The end symbol stands exactly once, after the ids of a
-finished hypothesis; padding and start symbols are never produced. Answers never depend on their neighbours.
+end symbol; `min_length` alone does not. A hypothesis that reaches its limit is unfinished. The end symbol stands
+exactly once, after the ids of a finished hypothesis; padding and start symbols are never produced. Answers never depend
+on their neighbours.
 
 A new strategy is a function from a `Request` to the answers, and a line in the table at the foot. `beam` and
 `follow_rows` show what there is to build on: `Frontier` for everything that speaks to the engine, `Trail` for
