@@ -271,9 +271,16 @@ def test_runs_that_have_no_mean(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="have different source vocabularies"):
         api.average([folder / "one", folder / "other"], tmp_path / "mean")
     wide = seqloom.train(folder / "train.tsv", valid=folder / "valid.tsv", out=tmp_path / "wide",
-                         values=merged(LEARNING, {"training": {"max_steps": 1}, "decoder": {"hidden_size": 9}}))
+                         values=merged(LEARNING, {"training": {"max_steps": 1}, "source": {"embedding_size": 9}}))
     with pytest.raises(UsageError, match="have weights of different shapes"):
         api.average([folder / "one", wide], tmp_path / "mean")
+    other = seqloom.train(folder / "train.tsv", valid=folder / "valid.tsv", out=tmp_path / "other",
+                          values=merged(LEARNING, {"training": {"max_steps": 1}, "bridge": {"kind": "zero"},
+                                                   "decoder": {"dropout": 0.1}}))
+    same = seqloom.train(folder / "train.tsv", valid=folder / "valid.tsv", out=tmp_path / "same",
+                         values=merged(LEARNING, {"training": {"max_steps": 1}, "bridge": {"kind": "copy"}}))
+    with pytest.raises(UsageError, match=r"were configured differently: bridge.kind\n"):
+        api.average([same, other], tmp_path / "mean")
     with pytest.raises(UsageError, match="exists already"):
         api.average([folder / "one", folder / "two"], folder / "one")
     assert not (tmp_path / "mean").exists()

@@ -7,18 +7,22 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from seqloom.config.keys import keys, value_at
 from seqloom.config.loading import load_config, update_config
 from seqloom.config.sections import Config, CorpusConfig
 from seqloom.data.report import Report
 from seqloom.errors import MissingExtraError, UsageError
 from seqloom.predictor import Predictor, load_predictor
-from seqloom.progress import Reporter, reporter_for
+from seqloom.progress import Quiet, Reporter, reporter_for
 from seqloom.run import WEIGHTS, Run, create_run_folder, open_run, write_description, write_weights
 
 if TYPE_CHECKING:
     from seqloom.evaluation import Evaluation
 
 Files = str | Path | Sequence[str | Path]
+# Options of the network that matter in training alone.
+ONLY_TRAINED = {"dropout", "embedding_dropout", "variational_dropout", "weight_dropout", "symbol_dropout",
+                "pretrained", "class_weights", "alignment_loss", "coverage_loss"}
 
 
 def load(run: str | Path | Sequence[str | Path], *, engine: str = "auto", device: str = "auto",
@@ -45,13 +49,13 @@ def load(run: str | Path | Sequence[str | Path], *, engine: str = "auto", device
 
 def train(*data: str | Path, preset: str | None = None, out: str | Path | None = None, valid: Files = (),
           config: str | Path | None = None, overrides: Sequence[str] = (), values: Mapping[str, Any] | None = None,
-          overwrite: bool = False, quiet: bool = True, **training: Any) -> Path:
+          overwrite: bool = False, quiet: Quiet = True, **training: Any) -> Path:
     """Train on files of examples; returns the run folder.
 
     data: training files (.tsv, .csv, .jsonl, plain or .gz). preset: see `seqloom presets`. valid: validation files;
     without them a part of the training data is held out. config: a YAML file. overrides: texts "training.epochs=20".
     values: the same as a nested mapping. training: keys of the section `training`, such as epochs=20, seed=2,
-    max_minutes=5. quiet: say nothing on stderr.
+    max_minutes=5. quiet: say nothing on stderr; "warnings": nothing but those.
     Raises ConfigError, DataError, UsageError before training; TrainingError, Interrupted in it.
     """
     given = with_files(data, valid, values, training)
@@ -63,7 +67,7 @@ def train(*data: str | Path, preset: str | None = None, out: str | Path | None =
     return folder
 
 
-def resume(run: str | Path, *, overrides: Sequence[str] = (), quiet: bool = True) -> Path:
+def resume(run: str | Path, *, overrides: Sequence[str] = (), quiet: Quiet = True) -> Path:
     """Go on with an interrupted run, exactly where it stopped; with more epochs also with a finished one.
 
     Raises RunFolderError without a checkpoint, UsageError for changes that would make another run of it.
@@ -75,7 +79,7 @@ def resume(run: str | Path, *, overrides: Sequence[str] = (), quiet: bool = True
 
 def finetune(run: str | Path, *data: str | Path, out: str | Path | None = None, valid: Files = (),
              overrides: Sequence[str] = (), values: Mapping[str, Any] | None = None, language: str | None = None,
-             overwrite: bool = False, quiet: bool = True, **training: Any) -> Path:
+             overwrite: bool = False, quiet: Quiet = True, **training: Any) -> Path:
     """Train on from a run's weights on new data, into a new run: fresh optimiser, the run's tokenizers and options.
 
     Where the run's learning rate fell with the root of its updates, it stays where it ended, unless another is given.
@@ -114,7 +118,7 @@ def _rate_of_the_end(run: Run) -> Config:
 
 def evaluate(run: str | Path | Predictor, *data: str | Path, metrics: Sequence[str] | None = None,
              tokenize: str = "13a", options: Mapping[str, Any] | None = None, languages: Sequence[str] = (),
-             dynamic: float | None = None, quiet: bool = True) -> Evaluation:
+             dynamic: float | None = None, quiet: Quiet = True) -> Evaluation:
     """Predict test files with a run and compare with their targets; `.scores` holds the keys of `--json`.
 
     tokenize: sacreBLEU's tokenizer. options: decoding options such as {"beam_size": 1}. languages: one for all files,
@@ -128,7 +132,7 @@ def evaluate(run: str | Path | Predictor, *data: str | Path, metrics: Sequence[s
                           options=predictor.options(options or {}), dynamic=dynamic, reporter=reporter_for(quiet=quiet))
 
 
-def average(runs: Sequence[str | Path], out: str | Path, *, overwrite: bool = False, quiet: bool = True) -> Path:
+def average(runs: Sequence[str | Path], out: str | Path, *, overwrite: bool = False, quiet: Quiet = True) -> Path:
     """A run whose weights are the mean of these runs' (or checkpoints' of one run); returns its folder.
 
     Raises UsageError when the runs differ in configuration or vocabulary.
@@ -141,6 +145,7 @@ def average(runs: Sequence[str | Path], out: str | Path, *, overwrite: bool = Fa
     sums = {name: array.astype("float64") for name, array in weights.items()}
     for run, opened_run in zip(runs[1:], opened[1:], strict=True):
         _check_same_symbols(first, opened_run, str(runs[0]), str(run))
+        _check_same_network(first, opened_run, str(runs[0]), str(run))
         other = opened_run.weights()
         if {name: array.shape for name, array in other.items()} != {n: a.shape for n, a in weights.items()}:
             raise UsageError(f"{runs[0]} and {run} have weights of different shapes",
@@ -224,3 +229,11 @@ def _check_same_symbols(first: Any, other: Any, first_name: str, other_name: str
                          fix="use runs of one configuration of the source, trained on the same data")
 
 
+def _check_same_network(first: Run, other: Run, first_name: str, other_name: str) -> None:
+    """Raise UsageError for weights of one shape that are used differently, such as two kinds of attention."""
+    differing = [key for key in keys() if key.partition(".")[0] in ("encoder", "bridge", "decoder", "head")
+                 and key.rpartition(".")[2] not in ONLY_TRAINED
+                 and value_at(first.config, key) != value_at(other.config, key)]
+    if differing:
+        raise UsageError(f"{first_name} and {other_name} were configured differently: {', '.join(differing[:5])}",
+                         fix="average runs that were trained with one configuration")

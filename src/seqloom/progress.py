@@ -1,11 +1,17 @@
-"""What long work tells a person: a moving line at a terminal, plain lines elsewhere. Writes to stderr only."""
+"""What long work tells a person: a moving line at a terminal, plain lines elsewhere. Writes to stderr only.
+
+A line that begins with WARNING tells of something that was lost or went wrong: `--quiet` does not silence it.
+"""
 
 from __future__ import annotations
 
 import sys
 import time
 from contextlib import suppress
-from typing import TextIO
+from typing import Literal, TextIO
+
+WARNING = "warning: "
+Quiet = bool | Literal["warnings"]  # True: nothing at all; warnings: nothing but these
 
 
 class Reporter:
@@ -36,6 +42,15 @@ class PlainReporter(Reporter):
         with suppress(OSError, ValueError):
             self.stream.write(text)
             self.stream.flush()
+
+
+class WarningReporter(PlainReporter):
+    """Warnings and nothing else."""
+
+    def say(self, line: str) -> None:
+        """A line, if it is a warning."""
+        if line.startswith(WARNING):
+            super().say(line)
 
 
 class TerminalReporter(PlainReporter):
@@ -79,11 +94,11 @@ class TerminalReporter(PlainReporter):
         self.width = len(line)
 
 
-def reporter_for(stream: TextIO | None = None, *, quiet: bool = False) -> Reporter:
+def reporter_for(stream: TextIO | None = None, *, quiet: Quiet = False) -> Reporter:
     """The right reporter for a stream."""
     stream = stream or sys.stderr
     if quiet:
-        return Reporter()
+        return WarningReporter(stream) if quiet == "warnings" else Reporter()
     return TerminalReporter(stream) if stream.isatty() else PlainReporter(stream)
 
 

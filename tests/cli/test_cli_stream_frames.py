@@ -94,14 +94,15 @@ def test_frames_of_numbers_one_by_one_in_the_line_or_as_files(tmp_path: Path) ->
 def test_a_frame_that_cannot_be_read_keeps_its_line(tmp_path: Path) -> None:
     run, files = trained(tmp_path, "features")
     frames = [" ".join(repr(float(value)) for value in frame) for frame in np.load(files[0])]
-    steps = [frames[0], "1 2 3", "gone.npy", "nan 1 2 3 4", *frames[1:]]
+    steps = [frames[0], "1 2 3", "gone.npy", "nan 1 2 3 4", str(files[0]), *frames[1:]]
     path = tmp_path / "steps.txt"
     path.write_text("".join(f"{step}\n" for step in steps), encoding="utf-8")
     command = [sys.executable, "-m", "seqloom", "predict", str(run), str(path), "--stream", "--threads", "1"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     expected = whole(run, files[:1])[0].tokens
-    assert done.stdout.splitlines() == [expected[0], "", "", "", *expected[1:]]
+    assert done.stdout.splitlines() == [expected[0], "", "", "", "", *expected[1:]]
     assert f"{path}:2: the line has 3 dimensions, expected 5" in done.stderr
     assert f"{path}:3: there is no array" in done.stderr
     assert f"{path}:4: the line has 1 number not finite" in done.stderr
+    assert f"{path}:5: a step of {len(frames)} frames, expected one" in done.stderr
     assert done.returncode == 0

@@ -209,7 +209,7 @@ def test_average_is_the_mean(cli: Command, run: Path, other: Path, inflecting: P
     wide = tmp_path / "wide"
     cli("train", data / "train.tsv", "--valid", data / "valid.tsv", "--out", wide, *ONE_STEP, "--set",
         "decoder.hidden_size=20")
-    cli("average", run, wide, "--out", tmp_path / "x").refused("weights of different shapes")
+    cli("average", run, wide, "--out", tmp_path / "x").refused("were configured differently: decoder.hidden_size")
     assert not (tmp_path / "x").exists()
 
 
@@ -247,3 +247,23 @@ def test_presets_are_listed(cli: Command) -> None:
     done = cli("presets")
     assert [line.split()[0] for line in done.lines] == preset_names()
     assert all(len(line) > 30 for line in done.lines)
+
+
+def test_quiet_silences_no_warning(cli: Command, data: Path, run: Path, tmp_path: Path) -> None:
+    """Bad lines of training data and of inputs, losses that are no numbers, an export that fails."""
+    bad = tmp_path / "bad.tsv"
+    bad.write_text((data / "train.tsv").read_text(encoding="utf-8") + "one column\n", encoding="utf-8")
+    done = cli("train", bad, "--valid", data / "valid.tsv", "--max-steps", "2", "--out", tmp_path / "run", *TINY)
+    assert done.code == 0
+    assert done.err.splitlines() == [
+        f"warning: 1 bad line is left out; {tmp_path / 'run' / 'quarantine.tsv'} says why"]
+    done = cli("train", data / "train.tsv", "--valid", data / "valid.tsv", "--max-steps", "6", *TINY,
+               "--out", tmp_path / "nan", "--set", "training.learning_rate=1e38", "--set", "training.max_grad_norm=0")
+    assert "warning: the loss" in done.err
+    assert "epoch" not in done.err
+    inputs = tmp_path / "inputs.txt"
+    inputs.write_text("ab\n\n", encoding="utf-8")
+    done = cli("encode", run, inputs, "-o", tmp_path / "e.npz", "-q")
+    assert done.err.splitlines() == [
+        f"warning: {inputs}:2: empty line",
+        "warning: 1 of 2 lines could not be read and are left out; `lines` says which are there"]

@@ -25,6 +25,8 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
      "source.low_frequency is 300, expected less than the upper edge 200"),
     ({"source": {"kind": "audio", "window_milliseconds": 10, "hop_milliseconds": 20}},
      "sound between the frames would be lost"),
+    ({"source": {"kind": "audio", "sample_rate": 8000, "hop_milliseconds": 0.01}},
+     "source.hop_milliseconds is 0.01, less than one sample at source.sample_rate 8000"),
     ({"source": {"kind": "audio", "sample_rate": 8000, "filters": 80, "window_milliseconds": 15}},
      "no frequency of the spectrum lies in filter 1$"),
     ({"source": {"kind": "image", "height": 8, "width": 64}}, "source.height is 8, but source.channels has 4 blocks"),

@@ -146,7 +146,7 @@ def test_records_put_aside_later_are_counted_and_listed(tmp_path: Path) -> None:
     report = examination.report()
     assert (report.train.lines, report.train.usable, report.train.bad["too long"].count) == (2, 1, 1)
     assert (tmp_path / "bad.tsv").read_text() == "t.tsv:1\ttoo long: 2 source tokens, at most 1\ta b\\tc\n"
-    assert report.lines()[-1] == f"Bad lines are listed in {tmp_path / 'bad.tsv'}."
+    assert report.lines()[-1] == f"warning: 1 bad line is left out; {tmp_path / 'bad.tsv'} says why"
 
 
 def test_unknown_symbols_of_validation_data() -> None:
@@ -236,7 +236,8 @@ def test_examine_files(tmp_path: Path) -> None:
                      "2 pairs share their source with another target (t.tsv:6, t.tsv:7).",
                      "1 validation pair is in the training data (v.tsv:1 = t.tsv:1).",
                      "2 validation sources are in the training data (v.tsv:1 = t.tsv:1, v.tsv:2 = t.tsv:6).",
-                     "source: 1 to 1 words, median 1, 99 % have at most 1;", "Bad lines are listed in bad.tsv."):
+                     "source: 1 to 1 words, median 1, 99 % have at most 1;",
+                     "warning: 4 bad lines are left out; bad.tsv says why"):
         assert sentence in text
     assert [line.split("\t")[0].rpartition("/")[2] for line in (tmp_path / "bad.tsv").read_text().splitlines()] == [
         "t.tsv:2", "t.tsv:3", "t.tsv:5"]

@@ -87,6 +87,22 @@ def test_sixteen_bits_are_scaled_not_cut(tmp_path: Path) -> None:
     assert np.abs(found[..., 0] - values / 257).max() <= 1
 
 
+@pytest.mark.parametrize("white", [1.0, 255.0])
+def test_pixels_that_are_real_numbers(tmp_path: Path, white: float) -> None:
+    values = painted()[..., 0]
+    Image.fromarray((values / 255 * white).astype(np.float32)).save(tmp_path / "a.tiff")
+    found = read(tmp_path / "a.tiff", EXACT._replace(channels=1))
+    assert np.abs(found[..., 0].astype(int) - values).max() <= 1
+
+
+@pytest.mark.parametrize("strange", [np.nan, np.inf, -0.5, 300.0])
+def test_real_numbers_of_no_known_white(tmp_path: Path, strange: float) -> None:
+    values = np.full((6, 8), 0.5, np.float32)
+    values[2, 3] = strange
+    Image.fromarray(values).save(tmp_path / "a.tiff")
+    refused(read, "expected 0 to 1 or 255", tmp_path / "a.tiff")
+
+
 @pytest.mark.parametrize("mode", ["RGBA", "P"])
 def test_transparent_is_white(tmp_path: Path, mode: str) -> None:
     image = Image.new("RGBA", (8, 6), (10, 20, 30, 0))
@@ -153,8 +169,9 @@ def test_a_folder_is_read_in_the_order_of_its_numbers(tmp_path: Path) -> None:
     folder.mkdir()
     for number in (10, 2, 1):
         Image.fromarray(painted(seed=number)).save(folder / f"frame{number}.png")
+    Image.fromarray(painted(seed=3)).save(folder / "frame²2.png")  # a digit that no number begins with
     (folder / ".hidden").write_text("the system's own")
-    assert np.array_equal(pages(folder), np.stack([painted(seed=number) for number in (1, 2, 10)]))
+    assert np.array_equal(pages(folder), np.stack([painted(seed=number) for number in (1, 2, 10, 3)]))
 
 
 def test_folders_that_are_no_video(tmp_path: Path) -> None:

@@ -166,10 +166,11 @@ def test_longer_than_allowed_is_not_decoded(tmp_path: Path, monkeypatch: pytest.
     refused(tmp_path / "a.flac", "2.0 s long")
 
 
-@pytest.mark.parametrize("name", ["a.wav", "a.flac", "a.ogg"])
+@pytest.mark.parametrize("name", ["a.wav", "a.flac", "a.ogg", "a.aiff", "a.au", "a.w64", "a.rf64"])
 @pytest.mark.parametrize("share", [0.3, 0.9])
 def test_truncated(tmp_path: Path, name: str, share: float) -> None:
     soundfile.write(tmp_path / name, noise(40000), RATE)
+    assert len(read(tmp_path / name)) == 40000
     data = (tmp_path / name).read_bytes()
     (tmp_path / name).write_bytes(data[:int(len(data) * share)])
     refused(tmp_path / name, "is truncated|cannot be read as sound")
@@ -192,6 +193,14 @@ def test_a_header_of_unknown_size_is_no_truncation(tmp_path: Path) -> None:
     data[4:8] = b"\xff" * 4  # as a program writes that streams
     (tmp_path / "a.wav").write_bytes(bytes(data))
     assert len(read(tmp_path / "a.wav")) == 1000
+
+
+def test_an_au_header_of_unknown_size_is_no_truncation(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "a.au", noise(1000), RATE)
+    data = bytearray((tmp_path / "a.au").read_bytes())
+    data[8:12] = b"\xff" * 4
+    (tmp_path / "a.au").write_bytes(bytes(data))
+    assert len(read(tmp_path / "a.au")) == 1000
 
 
 def test_samples_that_are_not_finite(tmp_path: Path) -> None:

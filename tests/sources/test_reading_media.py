@@ -206,3 +206,5 @@ def test_samples_are_read_as_their_file(tmp_path: Path) -> None:
     assert np.array_equal(source.item(samples).fields["main"], source.read(examples[0]).fields["main"])
     with pytest.raises(DataError, match="the sound is shorter than one frame: 10 samples at 8,000 Hz"):
         source.item(samples[:10])
+    with pytest.raises(DataError, match=r"the sound has samples as large as .*e\+29, expected −1 to 1"):
+        source.item(samples / np.abs(samples).max() * np.float32(9e29))

@@ -9,6 +9,7 @@ from seqloom.claims import CLAIMS, chosen_claims, try_claim
 from seqloom.claims.lab import FULL, MINUTE, read_pairs
 from seqloom.claims.page import page_of, section
 from seqloom.claims.record import Record, read_record, to_json
+from seqloom.cli.options import silence
 from seqloom.cli.streams import say
 from seqloom.errors import UsageError
 from seqloom.plots.output import write_whole
@@ -27,7 +28,7 @@ def run_claims(only: Sequence[str], full: str | None, out: str | None, *, json_o
     page = None if out is None else _page_path(out)
     record = Record() if page is None else read_record(page.with_suffix(".json"), data, names)
     findings = record.sheet(data, len(real or []))
-    reporter = reporter_for(quiet=quiet)
+    reporter = reporter_for(quiet=silence(quiet))
     for name in names:
         reporter.say(f"{name}: {CLAIMS[name].title}")
         finding = try_claim(name, MINUTE if real is None else FULL, real=real, reporter=reporter)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from seqloom.cli.inputs import Inputs, check_streams, lines_of
+from seqloom.cli.options import silence
 from seqloom.cli.prediction import SHOWN_WARNINGS, open_predictor
 from seqloom.cli.streams import note
 from seqloom.data.storage import atomic_file
@@ -26,7 +27,7 @@ def run_encoding(run: str, file: str | None, output: str, input_format: str | No
     check_streams(file, output)
     predictor = open_predictor([run], engine, device, threads, language=language, quiet=quiet)
     inputs = Inputs(predictor, file, input_format, quiet=quiet)
-    reporter = reporter_for(quiet=quiet)
+    reporter = reporter_for(quiet=silence(quiet))
     expected = lines_of(file)
     lines: list[int] = []
     summaries: list[Any] = []

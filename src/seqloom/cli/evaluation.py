@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from seqloom.cli.lines import escaped
-from seqloom.cli.options import decoding_options, positive_number
+from seqloom.cli.options import decoding_options, positive_number, silence
 from seqloom.cli.prediction import open_predictor, tell_idle
 from seqloom.cli.streams import note, open_output, refuse_input_as_output, say, warn
 from seqloom.errors import UsageError
@@ -121,7 +121,7 @@ def _evaluate(predictor: Predictor, request: Request) -> Evaluation:
     return evaluate_files(predictor, corpora_of(request.files, request.pairs, languages=request.languages),
                           metrics=_names(request.metrics), tokenize=request.tokenize, options=options,
                           dynamic=positive_number("--dynamic", request.dynamic),
-                          reporter=reporter_for(quiet=request.quiet))
+                          reporter=reporter_for(quiet=silence(request.quiet)))
 
 
 def _draw_confusion(request: Request, evaluation: Evaluation) -> None:

@@ -97,7 +97,9 @@ def answered(request: Explanation) -> Prediction:
     prediction: Prediction = predictor.predict(_input(predictor, text, request.features), attention=True,
                                                alternatives=count, **options)
     if prediction.stopped == "error":
-        raise DataError(prediction.error, where="INPUT", fix="give some text that the run's tokenizer reads")
+        reads = "some text that the run's tokenizer reads" if predictor.source.has_symbols else \
+            f"an input that source.kind {predictor.source.kind} reads"
+        raise DataError(prediction.error, where="INPUT", fix=f"give {reads}")
     return prediction
 
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from seqloom.cli.options import Overwrite, Quiet, RunFolder
+from seqloom.cli.options import Overwrite, Quiet, RunFolder, silence
 
 
 def export(
@@ -33,6 +33,6 @@ def export(
     from seqloom.export import export_run
     from seqloom.progress import reporter_for
 
-    reporter = reporter_for(quiet=quiet)
+    reporter = reporter_for(quiet=silence(quiet))
     export_run(run, out, int8=int8, overwrite=overwrite, check=not no_check, say=reporter.say,
                data=[CorpusConfig(path=path) for path in data] if data else None, shortlist=shortlist)

@@ -26,6 +26,7 @@ from seqloom.cli.options import (
     ValidSource,
     ValidTarget,
     pairs,
+    silence,
     training_options,
 )
 from seqloom.cli.streams import say
@@ -123,7 +124,7 @@ def average(
     """Make a run whose weights are the mean of several runs'."""
     from seqloom import api
 
-    say(api.average(runs, out, overwrite=overwrite, quiet=quiet))
+    say(api.average(runs, out, overwrite=overwrite, quiet=silence(quiet)))
 
 
 def doctor(

@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from seqloom.errors import UsageError
+from seqloom.progress import Quiet as Silence
 
 RunFolder = Annotated[str, typer.Argument(metavar="RUN", help="Run folder that `seqloom train` wrote.")]
 Out = Annotated[str | None, typer.Option("--out", metavar="RUN", help="Run folder to write; must not exist. "
@@ -126,6 +127,11 @@ def pairs(sources: list[str] | None, targets: list[str] | None, first: str = "--
         raise UsageError(f"{first} is given {times(len(left))} but {second} {times(len(right))}",
                          fix=f"give {first} and {second} equally often, in the same order")
     return list(zip(left, right, strict=True))
+
+
+def silence(quiet: bool) -> Silence:
+    """What --quiet asks of a reporter: nothing but warnings."""
+    return "warnings" if quiet else False
 
 
 def times(count: int) -> str:

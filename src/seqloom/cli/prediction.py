@@ -11,7 +11,7 @@ from typing import Any
 
 from seqloom.cli.inputs import Inputs, check_streams, lines_of
 from seqloom.cli.lines import FORMATS, scored_line
-from seqloom.cli.options import decoding_options, unicode_text, whole_number
+from seqloom.cli.options import decoding_options, silence, unicode_text, whole_number
 from seqloom.cli.partial import Part, begin_part, how_to_go_on, survey
 from seqloom.cli.streams import Terminated, note, open_output, warn
 from seqloom.config.sections import DecodingConfig
@@ -83,8 +83,8 @@ def run_prediction(request: Request) -> int:
     predictions = predictor.predict_records(
         records, options, attention=request.attention, alternatives=alternatives, first=answered,
         prefixes=None if prefix is None else repeat(prefix), ready=inputs.ready, notice=inputs.notice)
-    return write(predictions, request.output, FORMATS[request.format], inputs, reporter_for(quiet=request.quiet),
-                 part=part, expected=expected)
+    return write(predictions, request.output, FORMATS[request.format], inputs,
+                 reporter_for(quiet=silence(request.quiet)), part=part, expected=expected)
 
 
 def _step_through(predictor: Predictor, request: Request, alternatives: int) -> int:
@@ -106,7 +106,7 @@ def run_scoring(runs: list[str], file: str | None, output: str | None, input_for
     predictor = open_predictor(runs, engine, device, threads, language=language, quiet=quiet)
     inputs = Inputs(predictor, file, input_format, targets=True, quiet=quiet)
     predictions = predictor.score_records(inputs.records(), ready=inputs.ready, notice=inputs.notice)
-    return write(predictions, output, scored_line, inputs, reporter_for(quiet=quiet), expected=lines_of(file))
+    return write(predictions, output, scored_line, inputs, reporter_for(quiet=silence(quiet)), expected=lines_of(file))
 
 
 def tell_idle(options: DecodingConfig, changes: Iterable[str], *, quiet: bool) -> None:

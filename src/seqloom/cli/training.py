@@ -9,6 +9,7 @@ from typing import Any
 
 from seqloom import api
 from seqloom.api import training_session
+from seqloom.cli.options import silence
 from seqloom.cli.streams import say
 from seqloom.config.loading import dump_config, load_config, update_config
 from seqloom.errors import UsageError
@@ -46,7 +47,7 @@ def run_training(request: Request) -> None:
     files, config_file = _configuration_file(request)
     config, notes = load_config(config_file, preset=request.preset, overrides=request.overrides,
                                 values=_values(request, files))
-    reporter = reporter_for(quiet=request.quiet)
+    reporter = reporter_for(quiet=silence(request.quiet))
     for note in notes:
         reporter.say(f"note: {note}")
     if request.print_config:
@@ -80,7 +81,7 @@ def _resume(request: Request) -> None:
         raise UsageError(f"--resume goes on with the run's own data and configuration; given: {', '.join(given)}",
                          fix="leave them out; `seqloom finetune` trains on with other data")
     config = None
-    reporter = reporter_for(quiet=request.quiet)
+    reporter = reporter_for(quiet=silence(request.quiet))
     if request.overrides or request.flags or request.print_config:
         config, notes = update_config(open_run(request.out).config, overrides=request.overrides,
                                       values={"training": request.flags} if request.flags else None)
@@ -98,7 +99,7 @@ def run_finetuning(run: str, request: Request, *, language: str | None) -> None:
     if not values.get("data", {}).get("train"):
         raise UsageError("no training data is given", fix="seqloom finetune RUN FILE…, or --source FILE --target FILE")
     say(api.finetune(run, out=request.out, overrides=request.overrides, values=values, language=language,
-                     overwrite=request.overwrite, quiet=request.quiet))
+                     overwrite=request.overwrite, quiet=silence(request.quiet)))
 
 
 def run_doctor(request: Request, *, json_output: bool) -> int:

@@ -8,7 +8,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from seqloom.cli.options import Device, Engine, Languages, Quiet, RunFolder, SetDecoding, Source, Target, Threads, pairs
+from seqloom.cli.options import (
+    Device,
+    Engine,
+    Languages,
+    Quiet,
+    RunFolder,
+    SetDecoding,
+    Source,
+    Target,
+    Threads,
+    pairs,
+    silence,
+)
 from seqloom.cli.streams import note, say
 from seqloom.errors import UsageError
 
@@ -67,7 +79,7 @@ def tune_decoding(
     changes = decoding_options(set_options)
     corpora = corpora_of(files or [], parallel, languages=language or [])
     found = tune(predictor, corpora, metric=metric, tokenize=tokenize, tried=tried, changes=changes,
-                 reporter=reporter_for(quiet=quiet))
+                 reporter=reporter_for(quiet=silence(quiet)))
     say(json.dumps(found.to_json(), ensure_ascii=False, allow_nan=False) if json_output else as_text(found, run))
     if not apply:
         return

@@ -64,6 +64,11 @@ def spectrum(config: Config) -> Problems:
         yield Problem(f"source.window_milliseconds is {source.window_milliseconds:g}, but source.hop_milliseconds is "
                       f"{source.hop_milliseconds:g}: sound between the frames would be lost",
                       "set source.window_milliseconds to source.hop_milliseconds or more")
+    if source.sample_rate * source.hop_milliseconds < 1000:
+        yield Problem(f"source.hop_milliseconds is {source.hop_milliseconds:g}, less than one sample at "
+                      f"source.sample_rate {source.sample_rate}",
+                      f"set source.hop_milliseconds to {1000 / source.sample_rate:g} or more")
+        return
     deaf = _empty_filter(source, high)
     if deaf is not None:
         yield Problem(f"source.filters is {source.filters}, but with source.window_milliseconds "

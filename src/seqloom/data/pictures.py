@@ -43,7 +43,7 @@ def read_picture(file: Path | BinaryIO, shape: Shape, *, max_pixels: int, where:
     Raises DataError at `where`: not a picture, truncated, or with more than `max_pixels`; MissingExtraError.
     """
     with _opened(file, max_pixels, where) as image:
-        return _prepared(image, shape)
+        return _prepared(image, shape, file if isinstance(file, Path) else "the picture", where)
 
 
 def read_pages(path: Path, shape: Shape, *, max_pixels: int, max_frames: int, where: str) -> Ints:
@@ -61,7 +61,7 @@ def read_pages(path: Path, shape: Shape, *, max_pixels: int, max_frames: int, wh
             if len(frames) == max_frames:
                 raise _too_many(path, max_frames, where)
             _check_pixels(image, path, max_pixels, where)
-            frames.append(_prepared(image, shape))
+            frames.append(_prepared(image, shape, path, where))
             try:
                 image.seek(len(frames))
             except EOFError:
@@ -77,7 +77,7 @@ def _listed(folder: Path, max_frames: int, where: str) -> list[Path]:
         raise DataError(f"the folder {folder} {found}", where=where, fix="a folder of frames holds pictures alone")
     if len(files) > max_frames:
         raise _too_many(folder, max_frames, where)
-    return sorted(files, key=lambda file: [(int(part), "") if part.isdigit() else (-1, part)
+    return sorted(files, key=lambda file: [(int(part), "") if part.isdecimal() else (-1, part)
                                            for part in re.split(r"(\d+)", file.name)])
 
 
@@ -123,14 +123,19 @@ def _check_pixels(image: Any, name: Path | str, max_pixels: int, where: str) -> 
                         fix="make it smaller, or raise source.max_pixels")
 
 
-def _prepared(image: Any, shape: Shape) -> Ints:
+def _prepared(image: Any, shape: Shape, name: Path | str, where: str) -> Ints:
     from PIL import Image, ImageOps
 
     image.load()
     image = ImageOps.exif_transpose(image)
     if image.mode.startswith(("I", "F")):  # 16 bits and more: Pillow's own conversion would cut, not scale
         values = np.asarray(image, np.float64)
-        scale = 257.0 if image.mode != "F" else 1.0
+        scale = 257.0
+        if image.mode == "F":
+            if not (values.min() >= 0 and values.max() <= 255):  # also where one is no number
+                raise DataError(f"{name} has pixels from {values.min():g} to {values.max():g}, expected 0 to 1 or 255",
+                                where=where, fix="scale them, or save whole numbers")
+            scale = 1 / 255 if values.max() <= 1 else 1.0
         image = Image.fromarray(np.clip(values / scale, 0, 255).astype(np.uint8))
     if image.has_transparency_data:
         image = image.convert("RGBA")

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from seqloom.errors import counted
+
 # Where more than this share of the texts of a side holds an unknown symbol, symbols are too large for the data.
 MANY_UNKNOWN = 0.2
 SECTIONS = {"source": "source", "target": "head"}  # section of the configuration that holds a side's tokenizer
@@ -172,7 +174,9 @@ class Report:
             if self.valid and unknown.texts.count > MANY_UNKNOWN * self.valid.usable:
                 result.append(f"  The {side} has many symbols that are seldom seen: {self._advice(side)}")
         if self.quarantine:
-            result.append(f"Bad lines are listed in {self.quarantine}.")
+            bad = self.train.bad_lines + (self.valid.bad_lines if self.valid else 0)
+            result.append(f"warning: {counted(bad, 'bad line')} {'is' if bad == 1 else 'are'} left out; "
+                          f"{self.quarantine} says why")
         return result
 
     def to_json(self) -> dict[str, Any]:

@@ -17,6 +17,8 @@ from seqloom.types import Floats
 FULL_SCALE = 32768.0  # Kaldi's filter banks count in 16-bit units
 MOST_SAMPLES = 2**28  # of all channels, before they are averaged
 UNKNOWN_SIZES = (0, 0xFFFFFFFF)  # what programs write into a WAV header when they cannot know the size yet
+HEAD = 32  # bytes in which every format that is looked at says its size
+W64 = b"riff\x2e\x91\xcf\x11\xa5\xd6\x28\xdb\x04\xc1\x00\x00"
 OGG_TAIL = 65536  # bytes; a page of Ogg has at most 65,307
 OGG_HEADER = 27  # bytes of a page before its table of sizes
 OGG_LAST = 4  # flag of the last page
@@ -71,17 +73,31 @@ def _check_length(path: Path, rate: int, count: int, channels: int, max_seconds:
 
 
 def _check_whole(path: Path, where: str) -> None:
-    """Refuse a WAV or Ogg file that was cut off: libsndfile reads what is there, and says nothing."""
+    """Refuse a file that was cut off where libsndfile reads what is there, and says nothing."""
     size = path.stat().st_size
     with path.open("rb") as file:
-        head = file.read(12)
+        head = file.read(HEAD)
         file.seek(max(0, size - OGG_TAIL))
         tail = file.read() if head[:4] == b"OggS" else b""
-    said = int.from_bytes(head[4:8], "little")
-    if head[:4] == b"RIFF" and len(head) == 12 and said not in UNKNOWN_SIZES and size < said + 8:
+    if size < _size_said(head):
         raise _truncated(path, where)
     if tail and not _ends_with_last_page(tail):
         raise _truncated(path, where)
+
+
+def _size_said(head: bytes) -> int:
+    """Bytes that a file of WAV, AIFF, AU, RF64 or W64 has by its own header; 0 where none is said."""
+    little, big = (int.from_bytes(head[4:8], order) for order in ("little", "big"))
+    if head[:4] == b"RIFF" and len(head) >= 12:
+        return 0 if little in UNKNOWN_SIZES else little + 8
+    if head[:4] == b"FORM":
+        return big + 8
+    if head[:4] == b".snd":
+        sound = int.from_bytes(head[8:12], "big")
+        return 0 if sound in UNKNOWN_SIZES else big + sound
+    if head[:4] == b"RF64" and head[12:16] == b"ds64":
+        return int.from_bytes(head[20:28], "little") + 8
+    return int.from_bytes(head[16:24], "little") if head[:16] == W64 else 0
 
 
 def _ends_with_last_page(tail: bytes) -> bool:

@@ -135,7 +135,8 @@ def _with_shortlist(run: Run, exported: Run, reference: Any, engines: Mapping[st
         for line in parity.lines():
             say(line)
         if problem := parity.problem():
-            say(f"the shortlist costs more than it should: {problem}; learn it from more pairs, or predict without")
+            say(f"warning: the shortlist costs more than it should: {problem}; learn it from more pairs, or predict "
+                "without")
         found.append(parity)
     return found
 

@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from seqloom.config.media_sections import AudioSourceConfig
 from seqloom.config.sections import Config
 from seqloom.data.places import find
@@ -93,11 +95,14 @@ def filter_bank(config: AudioSourceConfig) -> FilterBank:
 
 
 def spectrum(samples: Floats, config: AudioSourceConfig, name: str, where: str) -> Floats:
-    """Log-mel frames [S F] of samples. Raises DataError for a sound shorter than one frame."""
+    """Log-mel frames [S F] of samples. Raises DataError for a sound shorter than one frame, or louder than a number."""
     frames = log_mel(samples, filter_bank(config))
     if not len(frames):
         raise DataError(f"{name} is shorter than one frame: {len(samples)} samples at {config.sample_rate:,} Hz",
                         where=where, fix="leave the line out")
+    if not np.isfinite(frames).all():
+        raise DataError(f"{name} has samples as large as {np.abs(samples).max():.3g}, expected −1 to 1: its energy is "
+                        "not finite", where=where, fix="write it again")
     return frames
 
 

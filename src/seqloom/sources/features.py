@@ -13,7 +13,7 @@ from seqloom.config.sections import Config
 from seqloom.data.arrays import checked_frames, read_frames
 from seqloom.data.statistics import FrameScaler
 from seqloom.data.storage import write_json
-from seqloom.errors import UsageError
+from seqloom.errors import DataError, UsageError
 from seqloom.sources.base import SourceBase
 from seqloom.types import Item, Record
 
@@ -52,7 +52,8 @@ class Source(SourceBase):
     def read_step(self, record: Record) -> Item:
         """One frame of an input that goes on: its numbers with spaces between them, or a file that holds it.
 
-        Raises UsageError where frames are normalised within an input, which is not there yet.
+        Raises UsageError where frames are normalised within an input, which is not there yet; DataError for a file that
+        holds several.
         """
         if self.config.normalization == "item":
             raise UsageError("source.normalization is item: an input that is still to come cannot be normalised",
@@ -61,7 +62,11 @@ class Source(SourceBase):
         try:
             numbers = np.array([float(part) for part in text.split()], np.float64)
         except ValueError:
-            return self.read(record)
+            item = self.read(record)
+            if item.length != 1:
+                raise DataError(f"a step of {item.length} frames, expected one", where=record.where, fix=(
+                    "give one frame a line, and an empty line behind the last one of an input")) from None
+            return item
         return self.item(numbers, "the line", record.where)
 
     def item(self, frames: Any, name: str = "the array", where: str = "<input>") -> Item:

@@ -27,8 +27,8 @@ def export_finished(folder: Path, reporter: Reporter) -> bool:
     except Exception as error:  # whatever it is, hours of training are not to end in it
         shutil.rmtree(folder / FOLDER, ignore_errors=True)  # what was not compared is not trusted
         reason = error.message if isinstance(error, SeqloomError) else f"{type(error).__name__}: {error}"
-        reporter.say(f"warning: the run is whole, but it was not exported, so torch will run it: {reason}")
         fix = f"{error.fix}; then: " if isinstance(error, SeqloomError) and error.fix else ""
-        reporter.say(f"  fix: {fix}seqloom export {shlex.quote(str(folder))}")
+        reporter.say(f"warning: the run is whole, but it was not exported, so torch will run it: {reason}\n"
+                     f"  fix: {fix}seqloom export {shlex.quote(str(folder))}")
         return False
     return True
