@@ -276,9 +276,10 @@ def test_runs_that_have_no_mean(folder: Path, tmp_path: Path) -> None:
         api.average([folder / "one", wide], tmp_path / "mean")
     other = seqloom.train(folder / "train.tsv", valid=folder / "valid.tsv", out=tmp_path / "other",
                           values=merged(LEARNING, {"training": {"max_steps": 1}, "bridge": {"kind": "zero"},
-                                                   "decoder": {"dropout": 0.1}}))
+                                                   "decoder": {"dropout": 0.1, "context": "attention"}}))
     same = seqloom.train(folder / "train.tsv", valid=folder / "valid.tsv", out=tmp_path / "same",
-                         values=merged(LEARNING, {"training": {"max_steps": 1}, "bridge": {"kind": "copy"}}))
+                         values=merged(LEARNING, {"training": {"max_steps": 1}, "bridge": {"kind": "copy"},
+                                                  "decoder": {"context": "attention"}}))
     with pytest.raises(UsageError, match=r"were configured differently: bridge.kind\n"):
         api.average([same, other], tmp_path / "mean")
     with pytest.raises(UsageError, match="exists already"):
