@@ -215,6 +215,7 @@ def test_what_cannot_answer_together_is_said(train: Train) -> None:
             (train("vwxyz"), "have not one symbol in common"),
             (train("abcd", "head.tokenizer.kind=character"), "are cut into symbols in different ways"),
             (train("abcdef", "head.tokenizer.kind=bpe", "head.tokenizer.vocab_size=12"), "cut into symbols in diff"),
+            (train("abcdef", "head.tokenizer.lowercase=true"), "cut into symbols in different ways"),
             (train("abcdef", "decoder.copy_source=true"), "a run that copies from its source"),
             (train("abcdef", "decoder.context=in_step", "decoder.cell=gru", "source.reverse=true"),
              "they answer at each step")):
@@ -222,6 +223,25 @@ def test_what_cannot_answer_together_is_said(train: Train) -> None:
             with pytest.raises(UsageError, match=message) as error:
                 seqloom.load(order)
             assert f"{order[0]} and {order[1]} cannot answer together: " in error.value.message
+
+
+def test_learned_pieces_that_are_all_the_same(train: Train) -> None:
+    """Targets of one data set, and sources that are read in two ways."""
+    pieces = ("head.tokenizer.kind=bpe", "head.tokenizer.vocab_size=9")
+    one, two = train("abcd", *pieces), train("abcd", *pieces, "source.reverse=true")
+    targets = ["c b a", "d c", "a", "d d d a"]
+    alone = [chances(run, INPUTS, targets, engine="torch") for run in (one, two)]
+    for found, first, other in zip(chances([one, two], INPUTS, targets, engine="torch"), *alone, strict=True):
+        assert found == pytest.approx((first + other) / 2, rel=1e-4, abs=1e-7)
+
+
+def test_a_language_model_beside_what_reads_a_source(train: Train, tmp_path: Path) -> None:
+    (tmp_path / "text.txt").write_text("a b c\nb c d\n" * 20, encoding="utf-8")
+    language = seqloom.train(tmp_path / "text.txt", preset="lm", out=tmp_path / "run", max_steps=1,
+                             values={"decoder": {"hidden_size": 4, "embedding_size": 4}})
+    for order in ([train("abcd"), language], [language, train("abcd")]):
+        with pytest.raises(UsageError, match="a language model goes on from symbols of its own"):
+            seqloom.load(order)
 
 
 def test_a_shortlist_is_of_one_run(train: Train) -> None:

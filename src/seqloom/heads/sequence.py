@@ -128,12 +128,14 @@ class Head(SymbolsHead):
         return "none" if tokenizer.kind == "word" and tokenizer.split == "space" else "13a"
 
     def ids_in(self, other: HeadBase) -> Ints:
-        """Symbols of fixed kinds are the same where they are spelled the same; learned pieces of two runs never are."""
+        """Symbols of fixed kinds are the same where they are spelled the same; learned pieces only where all are."""
         if not isinstance(other, Head):
             return super().ids_in(other)
         if self.copying or other.copying:
             raise UsageError("a run that copies from its source answers together with runs of its own vocabulary only",
                              fix="use runs without decoder.copy_source")
+        if (self.size, self.tokenizer.learned) == (other.size, other.tokenizer.learned):
+            return np.arange(self.size)
         told = self.tokenizer.config.spelling
         if told is None or told != other.tokenizer.config.spelling:
             raise UsageError("their answers are cut into symbols in different ways", fix=(
