@@ -18,7 +18,7 @@ import math
 import re
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -151,6 +151,7 @@ def new_run_folder(out: str | Path | None, preset: str | None, *, overwrite: boo
             replaced = path.with_name(path.name + REPLACED)
             shutil.rmtree(replaced, ignore_errors=True)
             path.rename(replaced)
+        above = [folder for folder in path.parents if not folder.exists()]
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UsageError(f"cannot create {out or 'a folder in runs'}: {error.strerror}",
@@ -163,6 +164,9 @@ def new_run_folder(out: str | Path | None, preset: str | None, *, overwrite: boo
             replaced.rename(path)
         elif exists:
             path.mkdir(exist_ok=True)
+        for folder in above:
+            with suppress(OSError):  # not empty: somebody else's by now
+                folder.rmdir()
         raise
     if replaced is not None:
         shutil.rmtree(replaced, ignore_errors=True)

@@ -49,6 +49,8 @@ def test_a_directory_is_no_file(cli: Command, run: Path, tmp_path: Path, verb: s
 
 def test_the_nearest_name_is_offered(cli: Command, run: Path, words: Path) -> None:
     cli("predict", run, words.with_name("wrods.txt")).refused(f"did you mean '{words}'?")
+    words.write_text("", encoding="utf-8")  # as a shell makes "> words.txt"
+    cli("predict", run, words.with_name("wrods.txt")).refused("check the path")
 
 
 def test_one_side_is_longer(cli: Command, run: Path, tmp_path: Path) -> None:

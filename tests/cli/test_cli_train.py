@@ -129,6 +129,9 @@ def test_a_dry_run_writes_nothing(cli: Command, data: Path, tmp_path: Path, monk
     assert "plan: 180 examples" in done.out
     assert names_in(tmp_path) == []
     assert cli("train", data / "train.tsv", "--dry-run", "--quiet", *CHARACTERS)[:2] == (0, "")
+    bad = write(tmp_path / "bad.tsv", *(data / "train.tsv").read_text(encoding="utf-8").splitlines(), "no tab")
+    assert "warning: 1 bad line is left out; quarantine.tsv of the run says why" in cli(
+        "train", bad, "--dry-run", *CHARACTERS).out
 
 
 @pytest.mark.parametrize(("arguments", "message"), [

@@ -346,7 +346,9 @@ def test_a_failed_start_leaves_all_as_it_was(copy: Path, tmp_path: Path) -> None
 
     before = {path: path.read_bytes() for path in copy.rglob("*") if path.is_file()}
     (tmp_path / "empty").mkdir()
-    for out in (tmp_path / "fresh", tmp_path / "deep" / "fresh", tmp_path / "empty", copy):
+    (tmp_path / "deep").mkdir()
+    new = tmp_path / "new" / "newer" / "fresh"
+    for out in (tmp_path / "fresh", tmp_path / "deep" / "fresh", new, tmp_path / "empty", copy):
         with pytest.raises(Stop):
             start(out, overwrite=out == copy)
     assert {path: path.read_bytes() for path in copy.rglob("*") if path.is_file()} == before

@@ -65,7 +65,7 @@ seqloom explain runs/g2p phone
 seqloom explain runs/g2p phone -o phone.html --alternatives 5
 seqloom explain runs/en-de "a dog runs" --steps -o steps.html
 seqloom explain runs/g2p phone --gates --with runs/gru -o gates.html
-seqloom explain runs/g2p phone --force 2=T -o whatif.html
+seqloom explain runs/g2p phone --force 1=p -o whatif.html
 seqloom explain runs/g2p --history -o history.html""",
     curves: "seqloom curves runs/g2p -o curves.svg --keys train_loss,valid_loss",
     info: "seqloom info runs/g2p",

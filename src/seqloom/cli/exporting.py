@@ -17,7 +17,7 @@ def export(
                     ] = False,
     data: Annotated[list[str] | None, typer.Option("--data", metavar="FILE", help=(
         "Compare answers and metrics on this file, in the columns of the training data (with a source alone, answers "
-        "only); may be repeated. The run's validation data when not given."))] = None,
+        "only); may be repeated. When not given, the run's validation files, or else its training files."))] = None,
     shortlist: Annotated[list[str] | None, typer.Option("--shortlist", metavar="FILE", help=(
         "Learn a vocabulary shortlist from the pairs of this file, which decoding.shortlist then uses: faster with a "
         "large vocabulary; may be repeated. The word train stands for the run's own training data."))] = None,

@@ -104,8 +104,9 @@ def demo(
 ) -> None:
     """Do everything once, on built-in data: train, evaluate, predict, and draw an attention picture.
 
-    Without --task on dates of 64 languages and regions → ISO 8601 (two to three minutes on two cores). All data is made
-    by the program itself. A task has the name of the preset that it is for; frames and vectors have none.
+    Without --task on dates of 64 languages and regions → ISO 8601 (two to three minutes on two cores). The other tasks
+    take a minute or two, frames three, caption twenty-five. All data is made by the program itself. A task has the name
+    of the preset that it is for; frames and vectors have none.
     """
     from seqloom.demo import run_task
 

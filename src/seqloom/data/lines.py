@@ -96,7 +96,8 @@ def _buffered(source: str | Path | BinaryIO, stack: ExitStack) -> io.BufferedRea
 
 def _nearest_file(file: Path) -> str:
     try:
-        names = [entry.name for entry in file.parent.iterdir()]
+        # Not an empty one: a shell makes that of "> out.txt" before the program runs.
+        names = [entry.name for entry in file.parent.iterdir() if entry.is_dir() or entry.stat().st_size]
     except OSError:
         return f"the folder '{file.parent}' cannot be read either; check the path"
     near = get_close_matches(file.name, names, 1)

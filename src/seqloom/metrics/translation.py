@@ -31,7 +31,8 @@ class SacreBleuMetric(Metric):
 
     def score(self, totals: Floats) -> Floats:
         scorer = self.scorer()
-        return np.array([scorer._compute_score_from_stats(row.tolist()).score for row in totals])
+        found = np.array([scorer._compute_score_from_stats(row.tolist()).score for row in totals])
+        return found if self.better == "lower" else np.minimum(found, 100.0)  # a rounding above it is none
 
     def signature(self, references: Sequence[Sequence[str]]) -> str:
         """As sacreBLEU prints it: BLEU|nrefs:1|case:mixed|eff:no|tok:13a|smooth:exp|version:…"""

@@ -54,7 +54,7 @@ class Corpora:
         self.roles = roles
         self.columns = {**(config.data.columns or {}), **columns}
         if not self.data.train:
-            raise DataError("no training data is given", fix="seqloom train FILE, or data.train in the configuration")
+            raise DataError("no training data is given", fix="name a file, or give data.train in the configuration")
         self.held_out: frozenset[int] = frozenset()
         if hold_out and not self.data.valid:
             self.held_out = choose_held_out(map(source_fingerprint, self._usable()),

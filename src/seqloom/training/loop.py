@@ -166,9 +166,9 @@ class Trainer:
     def _limit_reached(self) -> str:
         progress, options = self.progress, self.options
         if progress.epoch >= options.epochs:
-            return f"{counted(options.epochs, 'epoch is', 'epochs are')} done"
+            return f"{counted(progress.epoch, 'epoch is', 'epochs are')} done"
         if options.max_steps is not None and progress.step >= options.max_steps:
-            return f"{counted(options.max_steps, 'update is', 'updates are')} done"
+            return f"{counted(progress.step, 'update is', 'updates are')} done"
         if options.max_minutes is not None and progress.seconds >= options.max_minutes * 60:
             return f"{options.max_minutes:g} {'minute is' if options.max_minutes == 1 else 'minutes are'} over"
         if options.patience is not None and progress.stale >= options.patience:

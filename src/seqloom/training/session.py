@@ -8,6 +8,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from seqloom.run import (
     CARD,
     CHECKPOINTS,
     COPY_AGAIN,
+    QUARANTINE,
     WEIGHTS,
     Run,
     new_run_folder,
@@ -144,6 +146,8 @@ def plan_run(config: Config, reporter: Reporter) -> None:
     set_threads(config)
     with tempfile.TemporaryDirectory(prefix="seqloom-") as folder:
         data = prepare(config, Path(folder), reporter)
+        if data.report.quarantine:  # it goes with the folder
+            data.report = replace(data.report, quarantine=f"{QUARANTINE} of the run")
         _announce(Trainer(config, data, Path(folder), reporter), data, reporter)
     reporter.finish()
 

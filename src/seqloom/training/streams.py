@@ -88,7 +88,7 @@ class _Texts:
     def __init__(self, config: Config) -> None:
         self.data = config.data
         if not self.data.train:
-            raise DataError("no training data is given", fix="seqloom train FILE, or data.train in the configuration")
+            raise DataError("no training data is given", fix="name a file, or give data.train in the configuration")
         self.kept: int | None = None  # lines that are trained on; the others are held out
         if not self.data.valid:
             usable = sum(isinstance(record, Record) for record in self.read("train"))
