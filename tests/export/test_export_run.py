@@ -274,7 +274,7 @@ def test_a_shortlist_that_costs_too_much_is_said(run: Path, tmp_path: Path) -> N
               open_run(run).head.size).save(run)
     said: list[str] = []
     export_run(run, data=[CorpusConfig(path=str(path))], say=said.append)
-    assert any(line.startswith("the shortlist costs more than it should: ") for line in said)
+    assert any(line.startswith("warning: the shortlist costs more than it should: ") for line in said)
 
 
 def test_a_shortlist_is_of_words_for_words(run: Path, tmp_path: Path) -> None:
