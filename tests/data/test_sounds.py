@@ -187,20 +187,14 @@ def test_a_raw_file_says_nothing_about_itself(tmp_path: Path) -> None:
     refused(tmp_path / "a.raw", "cannot be read as sound")
 
 
-def test_a_header_of_unknown_size_is_no_truncation(tmp_path: Path) -> None:
-    soundfile.write(tmp_path / "a.wav", noise(1000), RATE)
-    data = bytearray((tmp_path / "a.wav").read_bytes())
-    data[4:8] = b"\xff" * 4  # as a program writes that streams
-    (tmp_path / "a.wav").write_bytes(bytes(data))
-    assert len(read(tmp_path / "a.wav")) == 1000
-
-
-def test_an_au_header_of_unknown_size_is_no_truncation(tmp_path: Path) -> None:
-    soundfile.write(tmp_path / "a.au", noise(1000), RATE)
-    data = bytearray((tmp_path / "a.au").read_bytes())
-    data[8:12] = b"\xff" * 4
-    (tmp_path / "a.au").write_bytes(bytes(data))
-    assert len(read(tmp_path / "a.au")) == 1000
+@pytest.mark.parametrize(("name", "place"), [("a.wav", slice(4, 8)), ("a.au", slice(8, 12)), ("a.w64", slice(16, 24)),
+                                             ("a.rf64", slice(20, 28)), ("a.aiff", slice(4, 8))])
+def test_a_header_of_unknown_size_is_no_truncation(tmp_path: Path, name: str, place: slice) -> None:
+    soundfile.write(tmp_path / name, noise(1000), RATE)
+    data = bytearray((tmp_path / name).read_bytes())
+    data[place] = b"\xff" * (place.stop - place.start)  # as a program writes that streams
+    (tmp_path / name).write_bytes(bytes(data))
+    assert len(read(tmp_path / name)) == 1000
 
 
 def test_samples_that_are_not_finite(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from seqloom.types import Floats
 
 FULL_SCALE = 32768.0  # Kaldi's filter banks count in 16-bit units
 MOST_SAMPLES = 2**28  # of all channels, before they are averaged
-UNKNOWN_SIZES = (0, 0xFFFFFFFF)  # what programs write into a WAV header when they cannot know the size yet
+UNKNOWN_SIZES = (0, 2**32 - 1, 2**64 - 1)  # what programs write into a header when they cannot know the size yet
 HEAD = 32  # bytes in which every format that is looked at says its size
 W64 = b"riff\x2e\x91\xcf\x11\xa5\xd6\x28\xdb\x04\xc1\x00\x00"
 OGG_TAIL = 65536  # bytes; a page of Ogg has at most 65,307
@@ -87,17 +87,18 @@ def _check_whole(path: Path, where: str) -> None:
 
 def _size_said(head: bytes) -> int:
     """Bytes that a file of WAV, AIFF, AU, RF64 or W64 has by its own header; 0 where none is said."""
-    little, big = (int.from_bytes(head[4:8], order) for order in ("little", "big"))
+    before, said = 0, 0  # bytes that the size does not count, and the size
     if head[:4] == b"RIFF" and len(head) >= 12:
-        return 0 if little in UNKNOWN_SIZES else little + 8
-    if head[:4] == b"FORM":
-        return big + 8
-    if head[:4] == b".snd":
-        sound = int.from_bytes(head[8:12], "big")
-        return 0 if sound in UNKNOWN_SIZES else big + sound
-    if head[:4] == b"RF64" and head[12:16] == b"ds64":
-        return int.from_bytes(head[20:28], "little") + 8
-    return int.from_bytes(head[16:24], "little") if head[:16] == W64 else 0
+        before, said = 8, int.from_bytes(head[4:8], "little")
+    elif head[:4] == b"FORM":
+        before, said = 8, int.from_bytes(head[4:8], "big")
+    elif head[:4] == b".snd":
+        before, said = (int.from_bytes(head[start:start + 4], "big") for start in (4, 8))
+    elif head[:4] == b"RF64" and head[12:16] == b"ds64":
+        before, said = 8, int.from_bytes(head[20:28], "little")
+    elif head[:16] == W64:
+        said = int.from_bytes(head[16:24], "little")
+    return 0 if said in UNKNOWN_SIZES else before + said
 
 
 def _ends_with_last_page(tail: bytes) -> bool:
